@@ -1,0 +1,99 @@
+import { z } from 'zod'
+
+/**
+ * The channel between the server and the agent inside a sandbox, and between the agent and an
+ * evaluator. Message names follow the Jupyter messaging protocol
+ * (https://jupyter-client.readthedocs.io/en/stable/messaging.html).
+ *
+ * A frame is a u32 big-endian length (of everything that follows it), a u8 kind and a payload.
+ */
+export const CHANNEL_PROTOCOL = 1
+/** Upper bound of a frame's length field in bytes; a larger one is a protocol violation. */
+export const MAX_FRAME_BYTES: number = 8 * 1024 * 1024
+/** Bytes of unacknowledged events the agent keeps before it stops reading from the evaluator. */
+export const EVENT_WINDOW_BYTES: number = 1024 * 1024
+
+export const FRAME_KIND = { json: 0, bytes: 1 } as const
+
+const requestId = z.string().min(1).max(64)
+const mimeBundle = z.record(z.string().max(256), z.unknown())
+
+/** What the server asks of the agent. `execute` is answered by events and, last, `execute_reply`; all others by `reply` or `fail`. */
+export const agentRequestSchema = z.discriminatedUnion('method', [
+  z.strictObject({
+    id: requestId,
+    method: z.literal('attach'),
+    params: z.strictObject({ protocol: z.int(), after: z.int().min(0) }),
+  }),
+  z.strictObject({ method: z.literal('ack'), params: z.strictObject({ seq: z.int().min(0) }) }),
+  z.strictObject({
+    id: requestId,
+    method: z.literal('configure'),
+    params: z.strictObject({ environ: z.record(z.string(), z.string()) }),
+  }),
+  z.strictObject({ id: requestId, method: z.literal('execute'), params: z.strictObject({ code: z.string() }) }),
+  z.strictObject({
+    id: requestId,
+    method: z.literal('input'),
+    params: z.strictObject({ execution: requestId, text: z.string() }),
+  }),
+  z.strictObject({ id: requestId, method: z.literal('interrupt'), params: z.strictObject({ execution: requestId }) }),
+  z.strictObject({ id: requestId, method: z.literal('restart'), params: z.strictObject({}) }),
+  z.strictObject({ id: requestId, method: z.literal('ping'), params: z.strictObject({}) }),
+])
+export type AgentRequest = z.infer<typeof agentRequestSchema>
+
+/**
+ * What the agent tells the server. `seq` rises by one with every event and is never reused while the
+ * agent lives; `id` is the request (for output: the execution) it belongs to, null for output that
+ * appeared while nothing ran.
+ */
+const numbered = { seq: z.int().min(1), id: requestId.nullable() }
+export const agentEventSchema = z.discriminatedUnion('type', [
+  z.object({ ...numbered, type: z.literal('reply'), result: z.record(z.string(), z.unknown()) }),
+  z.object({ ...numbered, type: z.literal('fail'), code: z.string().max(64), message: z.string().max(4096) }),
+  z.object({ ...numbered, type: z.literal('stream'), name: z.enum(['stdout', 'stderr']), text: z.string() }),
+  z.object({ ...numbered, type: z.literal('display_data'), data: mimeBundle, metadata: z.record(z.string(), z.unknown()) }),
+  z.object({ ...numbered, type: z.literal('execute_result'), data: mimeBundle, metadata: z.record(z.string(), z.unknown()) }),
+  z.object({
+    ...numbered,
+    type: z.literal('error'),
+    name: z.string(),
+    args: z.array(z.string()),
+    traceback: z.array(z.string()),
+    /** True when the code never started to run (a syntax error). */
+    before: z.boolean(),
+  }),
+  z.object({ ...numbered, type: z.literal('input_request'), prompt: z.string(), password: z.boolean() }),
+  z.object({
+    ...numbered,
+    type: z.literal('execute_reply'),
+    status: z.enum(['ok', 'error', 'interrupted']),
+    durationMs: z.number().min(0),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('status'),
+    state: z.enum(['ready', 'dead']),
+    exit: z.int().nullable().optional(),
+    signal: z.int().nullable().optional(),
+  }),
+])
+export type AgentEvent = z.infer<typeof agentEventSchema>
+
+/**
+ * The first answer on every connection, outside the numbering. `next` is the number the next new event
+ * will get; events after the attach request's `after` that are still in the ring follow at once.
+ */
+export const attachedSchema = z.object({
+  type: z.literal('attached'),
+  id: requestId,
+  protocol: z.literal(CHANNEL_PROTOCOL),
+  state: z.enum(['starting', 'ready', 'dead']),
+  execution: requestId.nullable(),
+  next: z.int().min(1),
+})
+export type Attached = z.infer<typeof attachedSchema>
+
+export const agentMessageSchema = z.discriminatedUnion('type', [attachedSchema, ...agentEventSchema.options])
+export type AgentMessage = z.infer<typeof agentMessageSchema>

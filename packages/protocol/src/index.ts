@@ -1,0 +1,3 @@
+export * from './channel.ts'
+export * from './kernel.ts'
+export * from './lang.ts'

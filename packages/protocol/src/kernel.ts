@@ -1,0 +1,131 @@
+import { z } from 'zod'
+
+/** Schemas of the v1 kernel API's bodies: the contract's fields first, then ours. Memory in KB, times in ms. */
+
+/** 128 random bits as unpadded base64url. */
+export const KERNEL_ID_PATTERN: RegExp = /^[A-Za-z0-9_-]{21}[AQgw]$/
+
+const limit = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
+
+/** Names as POSIX allows them in the environment (IEEE Std 1003.1, 8.1). */
+const environ = z
+  .record(
+    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, 'a variable name is letters, digits and _, not starting with a digit'),
+    z.string().max(32_768).refine((value) => !value.includes('\0'), 'a value cannot contain NUL'),
+  )
+  .refine((value) => Object.keys(value).length <= 256, 'at most 256 variables')
+
+export const createKernelSchema = z.strictObject({
+  lang: z.string().min(1).max(64),
+  clientSessionToken: z
+    .string()
+    .regex(/^[\x20-\x7e]{4,80}$/, '4 to 80 printable ASCII characters')
+    .optional(),
+  resourceLimits: z
+    .strictObject({
+      maxMem: limit.optional().describe('KB; 0 or absent: the default'),
+      timeout: limit.optional().describe('ms one query may run; 0 or absent: the default'),
+      idleTimeout: limit.optional().describe('ms between queries; 0 or absent: the default'),
+      maxCpuCredit: limit.optional().describe('ms of CPU time in all; 0 or absent: the default'),
+    })
+    .optional(),
+  environ: environ.optional(),
+})
+export type CreateKernel = z.infer<typeof createKernelSchema>
+
+export const kernelCreatedSchema = z.object({ kernelId: z.string(), created: z.boolean() })
+
+export const END_REASONS = [
+  'query-timeout',
+  'idle-timeout',
+  'cpu-credit-exhausted',
+  'out-of-memory',
+  'crashed',
+  'user-requested',
+  'server-shutdown',
+] as const
+export const endReasonSchema = z.enum(END_REASONS)
+export type EndReason = z.infer<typeof endReasonSchema>
+
+export const isolationSchema = z.object({
+  backend: z.string(),
+  /** How the session's processes are told apart from others': an own host uid, or the server's uid in a namespace. */
+  user: z.enum(['own-uid', 'server-uid', 'none']),
+  network: z.enum(['none', 'egress']),
+  memory: z.string(),
+  processes: z.string(),
+  cpu: z.string(),
+  /** Limits that this host cannot enforce; empty when all hold. */
+  unenforced: z.array(z.string()),
+})
+export type Isolation = z.infer<typeof isolationSchema>
+
+export const kernelStatusSchema = z.enum(['idle', 'busy', 'waiting-input', 'restarting'])
+
+export const kernelInfoSchema = z.object({
+  lang: z.string(),
+  age: z.int().describe('ms since the session was created'),
+  idle: z.int().describe('ms since the kernel last produced output'),
+  queryTimeout: z.int(),
+  idleTimeout: z.int(),
+  maxCpuCredit: z.int().describe('ms of CPU time; 0: no limit'),
+  numQueriesExecuted: z.int(),
+  memoryUsed: z.int().describe('KB'),
+  cpuCreditUsed: z.int().describe('ms'),
+  kernelId: z.string(),
+  clientSessionToken: z.string(),
+  status: kernelStatusSchema,
+  maxMem: z.int().describe('KB'),
+  isolation: isolationSchema,
+})
+export type KernelInfo = z.infer<typeof kernelInfoSchema>
+
+export const runCodeSchema = z.strictObject({
+  code: z.string(),
+  codeId: z.string().min(1).max(64).optional(),
+})
+export type RunCode = z.infer<typeof runCodeSchema>
+
+/** `[name, args, raisedBeforeExecution, tracebackLines]` */
+export const exceptionSchema = z.tuple([z.string(), z.array(z.string()), z.boolean(), z.array(z.string())])
+/** `[mime, content]`: text and XML as they are, anything else as a data URI. */
+export const mediaSchema = z.tuple([z.string(), z.string()])
+
+export const runResultSchema = z.object({
+  status: z.enum(['finished', 'waiting-input', 'continued', 'interrupted', 'terminated']),
+  reason: z.enum([...END_REASONS, 'restarted']).optional(),
+  stdout: z.string(),
+  stderr: z.string(),
+  media: z.array(mediaSchema),
+  exceptions: z.array(exceptionSchema),
+  value: z.record(z.string(), z.unknown()).optional().describe('MIME bundle of the last expression'),
+  options: z.object({ prompt: z.string(), isPassword: z.boolean() }).optional(),
+  executionId: z.string(),
+  executionCount: z.int(),
+  durationMs: z.number(),
+  truncated: z.boolean(),
+})
+export type RunResult = z.infer<typeof runResultSchema>
+export const runResponseSchema = z.object({ result: runResultSchema })
+
+export const langInfoSchema = z.object({
+  lang: z.string(),
+  aliases: z.array(z.string()),
+  displayName: z.string(),
+  version: z.string().nullable(),
+  available: z.boolean(),
+  install: z.string().optional(),
+  features: z.array(z.string()),
+})
+export type LangInfo = z.infer<typeof langInfoSchema>
+
+/** RFC 9457. */
+export const problemSchema = z.looseObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+  requestId: z.string(),
+})
+export type Problem = z.infer<typeof problemSchema>

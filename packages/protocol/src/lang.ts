@@ -1,0 +1,24 @@
+import { z } from 'zod'
+
+/** `langs/<lang>/lang.json`: what the server needs to know of a kernel type. */
+export const langManifestSchema = z.strictObject({
+  lang: z.string().regex(/^[a-z][a-z0-9+#.-]{0,31}$/),
+  aliases: z.array(z.string().min(1).max(32)),
+  displayName: z.string(),
+  /** Absolute path of the interpreter; the type is unavailable where it is missing. */
+  interpreter: z.string().startsWith('/'),
+  /** Command that prints the interpreter's version. */
+  versionCommand: z.array(z.string()),
+  /** What to type to get the interpreter when it is missing. */
+  install: z.string(),
+  /** Least memory in KB a session of this type needs to start and run a trivial program. */
+  minMemKb: z.int().positive(),
+  features: z.array(z.string()),
+  evaluator: z.discriminatedUnion('start', [
+    /** A Python package beside the manifest, forked from the agent: its `main(channel, options)` is called in the child. */
+    z.strictObject({ start: z.literal('fork'), module: z.string() }),
+    /** A program started with the channel on descriptor 3. `{lang}` stands for the folder the manifest's files are in. */
+    z.strictObject({ start: z.literal('exec'), argv: z.array(z.string()).min(1) }),
+  ]),
+})
+export type LangManifest = z.infer<typeof langManifestSchema>

@@ -1,0 +1,51 @@
+import type { Duplex } from 'node:stream'
+import type { Isolation } from '@cob/protocol'
+
+/** What runs in a sandbox: the agent and the files it needs. A backend knows no language. */
+export interface Profile {
+  readonly name: string
+  /** The agent's command. It finds its listening socket on descriptor 3. */
+  readonly argv: readonly string[]
+  /** Files put into the sandbox read-only: `path` inside, `source` on the server's machine. */
+  readonly files: readonly { readonly path: string; readonly source: string }[]
+}
+
+/** Limits the operating system enforces on all processes of a sandbox together. */
+export interface SandboxLimits {
+  readonly memoryBytes: number
+  readonly processes: number
+  /** Relative share of CPU time under contention, as in cgroup v2: 1 to 10,000, usual 100. */
+  readonly cpuWeight: number
+}
+
+export interface Usage {
+  readonly memoryBytes: number
+  readonly cpuMs: number
+  /** Processes killed so far because the sandbox reached its memory limit. */
+  readonly oomKills: number
+  readonly processes: number
+}
+
+export interface Sandbox {
+  readonly id: string
+  readonly isolation: Isolation
+  /** Resolves, never rejects, once the sandbox's first process is gone, whatever ended it. */
+  readonly exited: Promise<void>
+}
+
+/** Makes sandboxes. Architecture: "Port: backend". */
+export interface Backend {
+  readonly name: string
+  /** A running sandbox with its agent started, not yet anybody's. Rejects with a readable error when it cannot be made; nothing is left then. */
+  prepare(profile: Profile): Promise<Sandbox>
+  /** Applies limits; from here on the sandbox is one session's. */
+  assign(sandbox: Sandbox, limits: SandboxLimits): Promise<void>
+  /** A byte stream to the agent. May be called again after the last one closed; waits until the agent listens. */
+  connect(sandbox: Sandbox): Promise<Duplex>
+  /** Figures from the operating system, not from inside the sandbox. Still answers after the processes died, until destroy. */
+  usage(sandbox: Sandbox): Promise<Usage>
+  /** Resolves when nothing of the sandbox runs and nothing of it is left on the host. Idempotent. */
+  destroy(sandbox: Sandbox): Promise<void>
+  /** Destroys every sandbox of this backend. Idempotent. */
+  close(): Promise<void>
+}

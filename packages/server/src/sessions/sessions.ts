@@ -1,0 +1,25 @@
+import type { CreateKernel, KernelInfo, RunCode, RunResult } from '@cob/protocol'
+
+/** Who owns a session: the access key that created it. */
+export type Owner = string
+
+export interface RunOptions {
+  /** Answer with what there is after this many ms; undefined: wait for the end. */
+  readonly waitMs?: number | undefined
+  /** Aborts the waiting, not the execution. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What a front may ask about kernel sessions. Every method throws `CobError` for what a client did wrong. */
+export interface Sessions {
+  create(owner: Owner, request: CreateKernel): Promise<{ kernelId: string; created: boolean }>
+  list(owner: Owner): KernelInfo[]
+  info(owner: Owner, kernelId: string): KernelInfo
+  /** Starts code, supplies awaited input, or fetches the next part of an execution (spec/api.md, "Running code"). */
+  run(owner: Owner, kernelId: string, request: RunCode, options: RunOptions): Promise<RunResult>
+  /** Resolves when a new interpreter answers. */
+  restart(owner: Owner, kernelId: string): Promise<void>
+  /** Resolves when nothing of the session runs any more. */
+  destroy(owner: Owner, kernelId: string): Promise<void>
+  close(): Promise<void>
+}

@@ -31,13 +31,21 @@ export const agentRequestSchema = z.discriminatedUnion('method', [
     method: z.literal('configure'),
     params: z.strictObject({ environ: z.record(z.string(), z.string()) }),
   }),
-  z.strictObject({ id: requestId, method: z.literal('execute'), params: z.strictObject({ code: z.string() }) }),
+  z.strictObject({
+    id: requestId,
+    method: z.literal('execute'),
+    params: z.strictObject({ code: z.string() }),
+  }),
   z.strictObject({
     id: requestId,
     method: z.literal('input'),
     params: z.strictObject({ execution: requestId, text: z.string() }),
   }),
-  z.strictObject({ id: requestId, method: z.literal('interrupt'), params: z.strictObject({ execution: requestId }) }),
+  z.strictObject({
+    id: requestId,
+    method: z.literal('interrupt'),
+    params: z.strictObject({ execution: requestId }),
+  }),
   z.strictObject({ id: requestId, method: z.literal('restart'), params: z.strictObject({}) }),
   z.strictObject({ id: requestId, method: z.literal('ping'), params: z.strictObject({}) }),
 ])
@@ -53,8 +61,18 @@ export const agentEventSchema = z.discriminatedUnion('type', [
   z.object({ ...numbered, type: z.literal('reply'), result: z.record(z.string(), z.unknown()) }),
   z.object({ ...numbered, type: z.literal('fail'), code: z.string().max(64), message: z.string().max(4096) }),
   z.object({ ...numbered, type: z.literal('stream'), name: z.enum(['stdout', 'stderr']), text: z.string() }),
-  z.object({ ...numbered, type: z.literal('display_data'), data: mimeBundle, metadata: z.record(z.string(), z.unknown()) }),
-  z.object({ ...numbered, type: z.literal('execute_result'), data: mimeBundle, metadata: z.record(z.string(), z.unknown()) }),
+  z.object({
+    ...numbered,
+    type: z.literal('display_data'),
+    data: mimeBundle,
+    metadata: z.record(z.string(), z.unknown()),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('execute_result'),
+    data: mimeBundle,
+    metadata: z.record(z.string(), z.unknown()),
+  }),
   z.object({
     ...numbered,
     type: z.literal('error'),

@@ -10,8 +10,16 @@ const limit = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
 /** Names as POSIX allows them in the environment (IEEE Std 1003.1, 8.1). */
 const environ = z
   .record(
-    z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, 'a variable name is letters, digits and _, not starting with a digit'),
-    z.string().max(32_768).refine((value) => !value.includes('\0'), 'a value cannot contain NUL'),
+    z
+      .string()
+      .regex(
+        /^[A-Za-z_][A-Za-z0-9_]{0,255}$/,
+        'a variable name is letters, digits and _, not starting with a digit',
+      ),
+    z
+      .string()
+      .max(32_768)
+      .refine((value) => !value.includes('\0'), 'a value cannot contain NUL'),
   )
   .refine((value) => Object.keys(value).length <= 256, 'at most 256 variables')
 

@@ -1,0 +1,238 @@
+import { randomUUID } from 'node:crypto'
+import type { Duplex } from 'node:stream'
+import {
+  type AgentEvent,
+  type AgentMessage,
+  type AgentRequest,
+  type Attached,
+  agentMessageSchema,
+  CHANNEL_PROTOCOL,
+} from '@cob/protocol'
+import { encodeJsonFrame, type Frame, FrameDecoder, FrameError } from './framing.ts'
+
+/** Event bytes taken in before the agent is told it may forget them; well below its window. */
+const ACK_EVERY_BYTES = 64 * 1024
+/** Connections in a row that brought no event before the agent counts as lost. */
+const MAX_FRUITLESS_CONNECTIONS = 4
+/** Nesting allowed in MIME bundles: deeper ones could overflow the stack of whoever serialises them. */
+const MAX_DEPTH = 64
+
+/** Why a link is over: the agent misbehaved, could not be reached any more, or we closed it. */
+export class LinkClosedError extends Error {
+  override readonly name = 'LinkClosedError'
+}
+
+/** An agent's refusal of one request, by its code. */
+export class AgentRefusal extends Error {
+  override readonly name = 'AgentRefusal'
+  readonly code: string
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** An event that answers no `request`: output, state, or the refusal of an execution. */
+export type AgentOutput = Exclude<AgentEvent, { type: 'reply' }>
+type RequestOf<M extends AgentRequest['method']> = Extract<AgentRequest, { method: M }>
+type Answered = Exclude<AgentRequest['method'], 'attach' | 'ack' | 'execute'>
+
+export interface AgentLinkOptions {
+  /** Opens a byte stream to the agent; called again when the last one broke. */
+  readonly connect: () => Promise<Duplex>
+  /** Output and state, each event once and in order. */
+  readonly onEvent: (event: AgentOutput) => void
+  /** The link is over and was not closed by us. */
+  readonly onLost: (error: LinkClosedError) => void
+}
+
+/** The server's end of the channel to one agent. */
+export interface AgentLink {
+  /** Sends a request and waits for its reply. Rejects with `AgentRefusal` or `LinkClosedError`. */
+  request<M extends Answered>(method: M, params: RequestOf<M>['params']): Promise<Record<string, unknown>>
+  /** Starts an execution; what becomes of it arrives as events that carry its id. A refusal is the event `fail`. */
+  execute(executionId: string, code: string): void
+  close(): void
+}
+
+/**
+ * Connects and attaches. A broken stream is reconnected, and events since the last one seen are asked
+ * for, so none is lost or doubled; requests that waited for a reply are rejected then, because whether
+ * the agent got them cannot be known.
+ */
+export async function createAgentLink(options: AgentLinkOptions): Promise<AgentLink> {
+  const link = new Link(options)
+  try {
+    await link.open()
+  } catch (error) {
+    link.close()
+    throw error
+  }
+  return link
+}
+
+class Link implements AgentLink {
+  readonly #options: AgentLinkOptions
+  readonly #pending = new Map<string, PromiseWithResolvers<Record<string, unknown>>>()
+  #stream: Duplex | undefined
+  #attaching: PromiseWithResolvers<Attached> | undefined
+  #lastSeq = 0
+  #unackedBytes = 0
+  #fruitless = 0
+  #closed = false
+
+  constructor(options: AgentLinkOptions) {
+    this.#options = options
+  }
+
+  async open(): Promise<void> {
+    const stream = await this.#options.connect()
+    if (this.#closed) {
+      stream.destroy()
+      throw new LinkClosedError('closed while connecting')
+    }
+    this.#stream = stream
+    const decoder = new FrameDecoder()
+    stream.on('data', (chunk: Buffer) => this.#receive(decoder, chunk))
+    stream.on('error', () => {})
+    stream.once('end', () => stream.destroy())
+    stream.once('close', () => this.#streamClosed(stream))
+    this.#attaching = Promise.withResolvers<Attached>()
+    this.#send({
+      id: randomUUID(),
+      method: 'attach',
+      params: { protocol: CHANNEL_PROTOCOL, after: this.#lastSeq },
+    })
+    await this.#attaching.promise
+  }
+
+  request<M extends Answered>(method: M, params: RequestOf<M>['params']): Promise<Record<string, unknown>> {
+    const id = randomUUID()
+    const pending = Promise.withResolvers<Record<string, unknown>>()
+    if (this.#closed) {
+      pending.reject(new LinkClosedError('the link is closed'))
+      return pending.promise
+    }
+    this.#pending.set(id, pending)
+    // The three fields are checked one by one above; TypeScript cannot see that together they are one member of the union.
+    this.#send({ id, method, params } as AgentRequest)
+    return pending.promise
+  }
+
+  execute(executionId: string, code: string): void {
+    this.#send({ id: executionId, method: 'execute', params: { code } })
+  }
+
+  close(): void {
+    this.#finish(new LinkClosedError('the link was closed'))
+  }
+
+  #send(message: AgentRequest): void {
+    this.#stream?.write(encodeJsonFrame(message))
+  }
+
+  #receive(decoder: FrameDecoder, chunk: Buffer): void {
+    try {
+      for (const frame of decoder.push(chunk)) {
+        if (this.#closed) return
+        this.#take(frame)
+      }
+    } catch (cause) {
+      this.#lose(new LinkClosedError(`the agent broke the protocol: ${describe(cause)}`, { cause }))
+      return
+    }
+    if (this.#unackedBytes >= ACK_EVERY_BYTES) {
+      this.#unackedBytes = 0
+      this.#send({ method: 'ack', params: { seq: this.#lastSeq } })
+    }
+  }
+
+  #take(frame: Frame): void {
+    if (frame.kind === 'bytes') return
+    const message = parseMessage(frame.json)
+    if (message.type === 'attached') {
+      this.#attaching?.resolve(message)
+      this.#attaching = undefined
+      return
+    }
+    this.#unackedBytes += frame.sizeBytes
+    if (message.seq <= this.#lastSeq) return
+    this.#lastSeq = message.seq
+    this.#fruitless = 0
+    const pending = message.type === 'reply' || message.type === 'fail' ? this.#settle(message.id) : undefined
+    if (message.type === 'reply') pending?.resolve(message.result)
+    else if (message.type === 'fail' && pending)
+      pending.reject(new AgentRefusal(message.code, message.message))
+    else this.#options.onEvent(message)
+  }
+
+  #settle(id: string | null): PromiseWithResolvers<Record<string, unknown>> | undefined {
+    if (id === null) return undefined
+    const pending = this.#pending.get(id)
+    this.#pending.delete(id)
+    return pending
+  }
+
+  #streamClosed(stream: Duplex): void {
+    if (this.#closed || this.#stream !== stream) return
+    this.#stream = undefined
+    const opening = this.#attaching !== undefined
+    this.#rejectPending(new LinkClosedError('the connection to the agent broke'))
+    if (!opening) void this.#reconnect()
+  }
+
+  async #reconnect(): Promise<void> {
+    while (!this.#closed && this.#fruitless++ < MAX_FRUITLESS_CONNECTIONS) {
+      try {
+        await this.open()
+        return
+      } catch {
+        // The next try, or the loss below, tells.
+      }
+    }
+    this.#lose(new LinkClosedError('the agent cannot be reached any more'))
+  }
+
+  #lose(error: LinkClosedError): void {
+    if (this.#closed) return
+    this.#finish(error)
+    this.#options.onLost(error)
+  }
+
+  #finish(error: LinkClosedError): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#stream?.destroy()
+    this.#rejectPending(error)
+  }
+
+  #rejectPending(error: LinkClosedError): void {
+    this.#attaching?.reject(error)
+    this.#attaching = undefined
+    for (const pending of this.#pending.values()) pending.reject(error)
+    this.#pending.clear()
+  }
+}
+
+function parseMessage(json: unknown): AgentMessage {
+  const parsed = agentMessageSchema.safeParse(json)
+  if (!parsed.success)
+    throw new FrameError(`an invalid message: ${parsed.error.issues[0]?.message ?? 'unknown'}`)
+  const message = parsed.data
+  if (
+    (message.type === 'display_data' || message.type === 'execute_result') &&
+    isDeeperThan(message.data, MAX_DEPTH)
+  ) {
+    throw new FrameError(`a MIME bundle nested deeper than ${MAX_DEPTH}`)
+  }
+  return message
+}
+
+function isDeeperThan(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depth === 0 || Object.values(value).some((inner) => isDeeperThan(inner, depth - 1))
+}
+
+function describe(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}

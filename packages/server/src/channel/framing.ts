@@ -1,0 +1,87 @@
+import { isUtf8 } from 'node:buffer'
+import { FRAME_KIND, MAX_FRAME_BYTES } from '@cob/protocol'
+
+const HEADER_BYTES = 4
+const STREAM_ID_BYTES = 4
+
+/** One frame as it came off the wire. `sizeBytes` counts the header too. */
+export type Frame =
+  | { readonly kind: 'json'; readonly json: unknown; readonly sizeBytes: number }
+  | { readonly kind: 'bytes'; readonly stream: number; readonly bytes: Buffer; readonly sizeBytes: number }
+
+/** The other end broke the framing; nothing after it can be trusted. */
+export class FrameError extends Error {
+  override readonly name = 'FrameError'
+}
+
+export function encodeJsonFrame(message: unknown): Buffer {
+  const payload = JSON.stringify(message)
+  const size = Buffer.byteLength(payload)
+  if (size + 1 > MAX_FRAME_BYTES)
+    throw new FrameError(`a frame of ${size + 1} bytes exceeds ${MAX_FRAME_BYTES}`)
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + 1 + size)
+  frame.writeUInt32BE(size + 1, 0)
+  frame.writeUInt8(FRAME_KIND.json, HEADER_BYTES)
+  frame.write(payload, HEADER_BYTES + 1)
+  return frame
+}
+
+/**
+ * Cuts a byte stream into frames. Holds at most one unfinished frame, so never more than
+ * `maxFrameBytes` plus one chunk. Throws `FrameError` and must be dropped then.
+ */
+export class FrameDecoder {
+  readonly #maxFrameBytes: number
+  #chunks: Buffer[] = []
+  #buffered = 0
+  #needed = HEADER_BYTES
+
+  constructor(maxFrameBytes: number = MAX_FRAME_BYTES) {
+    this.#maxFrameBytes = maxFrameBytes
+  }
+
+  *push(chunk: Buffer): Generator<Frame> {
+    this.#chunks.push(chunk)
+    this.#buffered += chunk.length
+    if (this.#buffered < this.#needed) return
+    let rest = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#buffered)
+    this.#needed = HEADER_BYTES
+    while (rest.length >= HEADER_BYTES) {
+      const length = rest.readUInt32BE(0)
+      if (length < 1) throw new FrameError('a frame without a kind')
+      if (length > this.#maxFrameBytes) {
+        throw new FrameError(`a frame of ${length} bytes; at most ${this.#maxFrameBytes} are accepted`)
+      }
+      if (rest.length < HEADER_BYTES + length) {
+        this.#needed = HEADER_BYTES + length
+        break
+      }
+      yield parseFrame(rest.subarray(HEADER_BYTES, HEADER_BYTES + length), HEADER_BYTES + length)
+      rest = rest.subarray(HEADER_BYTES + length)
+    }
+    this.#chunks = rest.length === 0 ? [] : [rest]
+    this.#buffered = rest.length
+  }
+}
+
+function parseFrame(body: Buffer, sizeBytes: number): Frame {
+  const kind = body[0]
+  const payload = body.subarray(1)
+  switch (kind) {
+    case FRAME_KIND.json: {
+      if (!isUtf8(payload)) throw new FrameError('a JSON frame that is not UTF-8')
+      try {
+        return { kind: 'json', json: JSON.parse(payload.toString('utf8')), sizeBytes }
+      } catch (cause) {
+        throw new FrameError('a JSON frame that is not JSON', { cause })
+      }
+    }
+    case FRAME_KIND.bytes: {
+      if (payload.length < STREAM_ID_BYTES) throw new FrameError('a bytes frame without a stream id')
+      const bytes = Buffer.from(payload.subarray(STREAM_ID_BYTES))
+      return { kind: 'bytes', stream: payload.readUInt32BE(0), bytes, sizeBytes }
+    }
+    default:
+      throw new FrameError(`a frame of unknown kind ${kind}`)
+  }
+}

@@ -1,0 +1,2 @@
+export { openStore, type RunningServer, serve } from './app.ts'
+export { type Config, ConfigError, configReference, loadConfig } from './config.ts'

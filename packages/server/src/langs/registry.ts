@@ -1,0 +1,104 @@
+import { execFile } from 'node:child_process'
+import { access, constants, readdir, readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { type LangInfo, type LangManifest, langManifestSchema } from '@cob/protocol'
+import type { Lang, Langs } from './lang.ts'
+
+const run = promisify(execFile)
+
+const PYTHON = '/usr/bin/python3'
+const AGENT_PATH = '/opt/cob/agent.pyz'
+const BUNDLE_TIMEOUT_MS = 30_000
+const VERSION_TIMEOUT_MS = 5_000
+
+export interface LangsOptions {
+  /** Folder with one folder per kernel type. */
+  readonly langsDir: string
+  /** Folder of the agent's source. */
+  readonly agentDir: string
+  /** Where the bundles that go into sandboxes are written. */
+  readonly bundleDir: string
+}
+
+/**
+ * Reads every manifest, looks which interpreters this machine has and bundles the agent with each kernel
+ * type's evaluator. Throws a readable error for a broken manifest.
+ */
+export async function createLangs(options: LangsOptions): Promise<Langs> {
+  const folders = (await readdir(options.langsDir, { withFileTypes: true })).filter((entry) =>
+    entry.isDirectory(),
+  )
+  const entries = await Promise.all(
+    folders.map(({ name }) => load(options, path.join(options.langsDir, name))),
+  )
+  entries.sort((a, b) => (a.info.lang < b.info.lang ? -1 : 1))
+
+  const byName = new Map<string, Entry>()
+  for (const entry of entries) {
+    for (const name of [entry.info.lang, ...entry.info.aliases]) {
+      const taken = byName.get(name)
+      if (taken)
+        throw new Error(
+          `kernel types ${taken.info.lang} and ${entry.info.lang} both claim the name "${name}"`,
+        )
+      byName.set(name, entry)
+    }
+  }
+  return { find: (name) => byName.get(name), list: () => entries.map(({ info }) => info) }
+}
+
+interface Entry {
+  readonly info: LangInfo
+  readonly lang: Lang | undefined
+}
+
+async function load(options: LangsOptions, folder: string): Promise<Entry> {
+  const file = path.join(folder, 'lang.json')
+  const parsed = langManifestSchema.safeParse(JSON.parse(await readFile(file, 'utf8')))
+  if (!parsed.success) throw new Error(`${file}: ${parsed.error.message}`)
+  const manifest = parsed.data
+  const { lang, aliases, displayName, features, install } = manifest
+  const info = { lang, aliases, displayName, features }
+  const version = await readVersion(manifest)
+  if (version === undefined)
+    return { info: { ...info, version: null, available: false, install }, lang: undefined }
+
+  const bundle = path.join(options.bundleDir, `${lang}.pyz`)
+  await run(PYTHON, ['-I', path.join(options.agentDir, 'bundle.py'), bundle, folder], {
+    timeout: BUNDLE_TIMEOUT_MS,
+    env: {},
+  })
+  return {
+    info: { ...info, version, available: true },
+    lang: {
+      manifest,
+      profile: {
+        name: lang,
+        argv: [
+          PYTHON,
+          '-B',
+          AGENT_PATH,
+          '--listen-fd',
+          '3',
+          '--evaluator',
+          JSON.stringify(manifest.evaluator),
+        ],
+        files: [{ path: AGENT_PATH, source: bundle }],
+      },
+    },
+  }
+}
+
+/** Undefined where the interpreter is missing or does not run. */
+async function readVersion({ interpreter, versionCommand }: LangManifest): Promise<string | undefined> {
+  const [command, ...args] = versionCommand
+  if (command === undefined) return undefined
+  try {
+    await access(interpreter, constants.X_OK)
+    const { stdout } = await run(command, args, { timeout: VERSION_TIMEOUT_MS, env: {} })
+    return stdout.trim().split('\n')[0] ?? ''
+  } catch {
+    return undefined
+  }
+}

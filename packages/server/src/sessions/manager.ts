@@ -1,0 +1,158 @@
+import { randomBytes } from 'node:crypto'
+import type { CreateKernel } from '@cob/protocol'
+import type { Backend } from '../backend/backend.ts'
+import { CobError } from '../errors.ts'
+import type { Lang, Langs } from '../langs/lang.ts'
+import type { Logger } from '../observe/logger.ts'
+import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
+import { createReaper } from './reaper.ts'
+import { Session } from './session.ts'
+import type { Owner, Sessions } from './sessions.ts'
+import { isEnding } from './state.ts'
+import { createTombstones, goneError } from './tombstones.ts'
+
+export interface SessionsOptions {
+  readonly backend: Backend
+  readonly langs: Langs
+  readonly limits: LimitRanges
+  readonly maxKernels: number
+  readonly maxKernelsPerKey: number
+  /** Processes (threads included) one session may have. */
+  readonly maxProcesses: number
+  /** Executions that may wait on one session; at least 1. */
+  readonly maxQueued: number
+  readonly logger: Logger
+}
+
+interface Entry {
+  readonly owner: Owner
+  readonly session: Session
+  /** Resolves when the session can be used. */
+  readonly started: Promise<void>
+}
+
+const NO_CAPACITY_RETRY_S = 5
+
+/** All sessions of this server: who owns which, and how many there may be. */
+export function createSessions(options: SessionsOptions): Sessions {
+  const entries = new Map<string, Entry>()
+  const tombstones = createTombstones()
+  let closing = false
+
+  const isLive = ({ session }: Entry): boolean => !isEnding(session.state)
+  const ownedBy = (owner: Owner): Entry[] => [...entries.values()].filter((entry) => entry.owner === owner)
+
+  const find = (owner: Owner, kernelId: string): Session => {
+    const entry = entries.get(kernelId)
+    if (entry?.owner === owner && isLive(entry) && entry.session.state !== 'starting') return entry.session
+    throw goneError(kernelId, tombstones.find(kernelId, owner))
+  }
+
+  const open = (owner: Owner, request: CreateKernel, lang: Lang, limits: SessionLimits): Entry => {
+    if (entries.size >= options.maxKernels) {
+      throw CobError.of('no-capacity', { count: entries.size }, { retryAfterS: NO_CAPACITY_RETRY_S })
+    }
+    const owned = ownedBy(owner).length
+    if (owned >= options.maxKernelsPerKey) throw CobError.of('quota-exceeded', { count: owned })
+
+    const id = randomBytes(16).toString('base64url')
+    const session: Session = new Session({
+      id,
+      token: request.clientSessionToken ?? randomBytes(16).toString('base64url'),
+      lang,
+      limits,
+      environ: request.environ ?? {},
+      processes: options.maxProcesses,
+      maxQueued: options.maxQueued,
+      backend: options.backend,
+      logger: options.logger,
+      onEnding: (ending, unfetched) => {
+        tombstones.add(id, owner, ending, unfetched)
+        options.logger.info({ kernelId: id, owner, reason: ending.reason }, 'Session ends.')
+      },
+    })
+    const started = session.start().catch((cause) => {
+      if (cause instanceof CobError) throw cause
+      options.logger.error(
+        { err: cause, kernelId: id, lang: lang.manifest.lang },
+        'The kernel could not be started.',
+      )
+      throw CobError.of(
+        'kernel-start-failed',
+        { lang: lang.manifest.lang },
+        { cause, retryAfterS: NO_CAPACITY_RETRY_S },
+      )
+    })
+    const entry = { owner, session, started }
+    entries.set(id, entry)
+    void session.gone.then(() => entries.delete(id))
+    return entry
+  }
+
+  const resolveLang = (name: string): Lang => {
+    const found = options.langs.find(name)
+    if (!found) {
+      const known = options.langs.list().map(({ lang }) => lang)
+      throw CobError.of('unknown-lang', { lang: name, known: known.join(', ') })
+    }
+    if (!found.lang)
+      throw CobError.of('lang-unavailable', { lang: name, install: found.info.install ?? 'ask the operator' })
+    return found.lang
+  }
+
+  const reaper = createReaper({
+    sessions: () => [...entries.values()].map(({ session }) => session),
+    sweep: () => tombstones.sweep(),
+    logger: options.logger,
+  })
+
+  return {
+    async create(owner, request) {
+      if (closing) throw CobError.of('shutting-down', {})
+      const lang = resolveLang(request.lang)
+      const token = request.clientSessionToken
+      const existing = ownedBy(owner).find((entry) => isLive(entry) && entry.session.token === token)
+      if (existing) {
+        const { session } = existing
+        if (session.lang.manifest.lang !== lang.manifest.lang) {
+          throw CobError.of('token-in-use', { token: session.token, lang: session.lang.manifest.lang })
+        }
+        await existing.started
+        return { kernelId: session.id, created: false }
+      }
+      const limits = resolveLimits(request.resourceLimits, options.limits, lang.manifest)
+      const { session, started } = open(owner, request, lang, limits)
+      await started
+      options.logger.info({ kernelId: session.id, owner, lang: lang.manifest.lang }, 'Session created.')
+      return { kernelId: session.id, created: true }
+    },
+    list(owner) {
+      const usable = ownedBy(owner).filter((entry) => isLive(entry) && entry.session.state !== 'starting')
+      return usable.map(({ session }) => session.info())
+    },
+    info: (owner, kernelId) => find(owner, kernelId).info(),
+    async run(owner, kernelId, request, { waitMs, signal }) {
+      const { code, codeId } = request
+      const left =
+        codeId !== undefined && code === '' ? tombstones.takeExecution(kernelId, owner, codeId) : undefined
+      if (left) return left.answer()
+      const session = find(owner, kernelId)
+      const execution = session.submit(request)
+      await execution.settled(waitMs, signal)
+      return session.answer(execution)
+    },
+    restart: (owner, kernelId) => find(owner, kernelId).restart(),
+    destroy: (owner, kernelId) => find(owner, kernelId).end('user-requested'),
+    async close() {
+      closing = true
+      reaper.close()
+      const ends = await Promise.allSettled(
+        [...entries.values()].map(({ session }) => session.end('server-shutdown')),
+      )
+      for (const end of ends) {
+        if (end.status === 'rejected')
+          options.logger.error({ err: end.reason }, 'A sandbox could not be removed.')
+      }
+    },
+  }
+}

@@ -1,0 +1,121 @@
+import type { AgentEvent, RunResult } from '@cob/protocol'
+
+/** Unicode characters of stdout, and of stderr, in one answer (spec/api.md, "Running code"). */
+export const MAX_STREAM_CHARACTERS = 524_288
+/** Characters of media content in one answer. */
+const MAX_MEDIA_CHARACTERS = 16 * 1024 * 1024
+const MAX_MEDIA_ENTRIES = 1000
+const MAX_EXCEPTIONS = 16
+
+/** Best first: the form of a display that `media` carries. */
+const RICHNESS = [
+  'image/svg+xml',
+  'image/png',
+  'image/jpeg',
+  'text/html',
+  'text/latex',
+  'text/markdown',
+  'application/json',
+  'text/plain',
+]
+
+export type OutputEvent = Extract<
+  AgentEvent,
+  { type: 'stream' | 'display_data' | 'execute_result' | 'error' }
+>
+
+export type OutputPart = Pick<RunResult, 'stdout' | 'stderr' | 'media' | 'exceptions' | 'value' | 'truncated'>
+
+/** What an execution has put out since it was last taken. Bounded, whatever the code prints. */
+export interface Output {
+  add(event: OutputEvent): void
+  /** Returns what there is and starts anew. */
+  take(): OutputPart
+}
+
+export function createOutput(): Output {
+  let part = emptyPart()
+  let room = fullRoom()
+
+  const stream = (name: 'stdout' | 'stderr', text: string): void => {
+    const { kept, characters } = cutToCharacters(text, room[name])
+    if (kept.length < text.length) part.truncated = true
+    room[name] -= characters
+    part[name] += kept
+  }
+  const display = (data: Record<string, unknown>): void => {
+    const mime = RICHNESS.find((candidate) => candidate in data) ?? Object.keys(data)[0]
+    if (mime === undefined) return
+    const content = toMediaContent(mime, data[mime])
+    if (content.length > room.media || part.media.length >= MAX_MEDIA_ENTRIES) {
+      part.truncated = true
+      return
+    }
+    room.media -= content.length
+    part.media.push([mime, content])
+  }
+  const exception = ({ name, args, before, traceback }: Extract<OutputEvent, { type: 'error' }>): void => {
+    if (part.exceptions.length < MAX_EXCEPTIONS) part.exceptions.push([name, args, before, traceback])
+    else part.truncated = true
+  }
+
+  return {
+    add(event) {
+      switch (event.type) {
+        case 'stream':
+          stream(event.name, event.text)
+          break
+        case 'display_data':
+          display(event.data)
+          break
+        case 'execute_result':
+          part.value = event.data
+          break
+        case 'error':
+          exception(event)
+          break
+        default:
+          event satisfies never
+      }
+    },
+    take() {
+      const taken = part
+      part = emptyPart()
+      room = fullRoom()
+      return taken
+    },
+  }
+}
+
+function fullRoom(): { stdout: number; stderr: number; media: number } {
+  return { stdout: MAX_STREAM_CHARACTERS, stderr: MAX_STREAM_CHARACTERS, media: MAX_MEDIA_CHARACTERS }
+}
+
+function emptyPart(): OutputPart {
+  return { stdout: '', stderr: '', media: [], exceptions: [], truncated: false }
+}
+
+/** Cuts after `room` Unicode characters (code points, not UTF-16 units). */
+function cutToCharacters(text: string, room: number): { kept: string; characters: number } {
+  if (!/[\ud800-\udbff]/.test(text)) {
+    const kept = text.length <= room ? text : text.slice(0, room)
+    return { kept, characters: kept.length }
+  }
+  let end = 0
+  let characters = 0
+  for (const character of text) {
+    if (characters === room) break
+    characters++
+    end += character.length
+  }
+  return { kept: text.slice(0, end), characters }
+}
+
+/** Text and XML types as they are; others as a data URI (RFC 2397), of base64 or of serialised JSON. */
+function toMediaContent(mime: string, content: unknown): string {
+  const isText = mime.startsWith('text/') || mime.endsWith('+xml') || mime === 'application/xml'
+  if (isText) return typeof content === 'string' ? content : JSON.stringify(content)
+  if (typeof content === 'string' && !mime.endsWith('json'))
+    return `data:${mime};base64,${content.replaceAll('\n', '')}`
+  return `data:${mime};base64,${Buffer.from(JSON.stringify(content) ?? 'null').toString('base64')}`
+}

@@ -1,0 +1,140 @@
+import type { Duplex } from 'node:stream'
+import { type AgentEvent, type AgentRequest, agentRequestSchema } from '@cob/protocol'
+import { encodeJsonFrame, FrameDecoder } from '../../packages/server/src/channel/framing.ts'
+
+type Unnumbered = AgentEvent extends infer E ? (E extends unknown ? Omit<E, 'seq'> : never) : never
+
+/**
+ * An agent without a sandbox. Its language has one word a line: `print TEXT`, `value TEXT`, `raise NAME`,
+ * `ask PROMPT`, `hang`, `crash`, `oom`, `garbage`, `set NAME`, `get NAME`.
+ */
+export interface FakeAgent {
+  /** Serves one connection; an earlier one is dropped, as the real agent does. */
+  serve(stream: Duplex): void
+  /** Breaks the connection as a fault would. */
+  disconnect(): void
+  stop(): void
+}
+
+export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAgent {
+  const ring: AgentEvent[] = []
+  let stream: Duplex | undefined
+  let seq = 0
+  let running: string | undefined
+  let variables = new Set<string>()
+  let waiting: ((text: string) => void) | undefined
+  let generation = 0
+  let stopped = false
+
+  const emit = (event: Unnumbered): void => {
+    if (stopped) return
+    seq++
+    // The event lacked nothing but its number.
+    const numbered = { ...event, seq } as AgentEvent
+    ring.push(numbered)
+    stream?.write(encodeJsonFrame(numbered))
+  }
+
+  const run = async (id: string, code: string): Promise<void> => {
+    const mine = generation
+    const alive = (): boolean => generation === mine && !stopped
+    let status: 'ok' | 'error' = 'ok'
+    for (const line of code.split('\n')) {
+      await new Promise(setImmediate)
+      if (!alive()) return
+      const [word, ...rest] = line.split(' ')
+      const text = rest.join(' ')
+      switch (word) {
+        case 'print':
+          emit({ id, type: 'stream', name: 'stdout', text: `${text}\n` })
+          break
+        case 'value':
+          emit({ id, type: 'execute_result', data: { 'text/plain': text }, metadata: {} })
+          break
+        case 'raise':
+          emit({ id, type: 'error', name: text, args: [], traceback: [], before: false })
+          status = 'error'
+          break
+        case 'set':
+          variables.add(text)
+          break
+        case 'get':
+          emit({ id, type: 'stream', name: 'stdout', text: `${variables.has(text)}\n` })
+          break
+        case 'ask': {
+          const answer = await new Promise<string>((resolve) => {
+            waiting = resolve
+            emit({ id, type: 'input_request', prompt: text, password: false })
+          })
+          if (!alive()) return
+          emit({ id, type: 'stream', name: 'stdout', text: `${answer}\n` })
+          break
+        }
+        case 'hang':
+          return
+        case 'garbage':
+          stream?.write(Buffer.from([0xff, 0xff, 0xff, 0xff, 0]))
+          return
+        case 'crash':
+        case 'oom':
+          onDeath(word)
+          emit({ id: null, type: 'status', state: 'dead', exit: null, signal: 9 })
+          return
+        default:
+      }
+    }
+    running = undefined
+    emit({ id, type: 'execute_reply', status, durationMs: 0 })
+  }
+
+  const obey = (request: AgentRequest): void => {
+    switch (request.method) {
+      case 'attach': {
+        const attached = { type: 'attached', id: request.id, protocol: 1, state: 'ready', execution: running ?? null, next: seq + 1 }
+        stream?.write(encodeJsonFrame(attached))
+        for (const event of ring) if (event.seq > request.params.after) stream?.write(encodeJsonFrame(event))
+        return
+      }
+      case 'ack':
+        while (ring[0] && ring[0].seq <= request.params.seq) ring.shift()
+        return
+      case 'execute':
+        if (running) return emit({ id: request.id, type: 'fail', code: 'busy', message: 'busy' })
+        running = request.id
+        void run(request.id, request.params.code)
+        return
+      case 'input':
+        waiting?.(request.params.text)
+        waiting = undefined
+        break
+      case 'restart':
+        generation++
+        running = undefined
+        waiting = undefined
+        variables = new Set()
+        break
+      default:
+    }
+    setImmediate(() => emit({ id: request.id, type: 'reply', result: {} }))
+  }
+
+  return {
+    serve(next) {
+      stream?.destroy()
+      stream = next
+      const decoder = new FrameDecoder()
+      next.on('error', () => {})
+      next.on('data', (chunk: Buffer) => {
+        for (const frame of decoder.push(chunk)) {
+          if (frame.kind === 'json') obey(agentRequestSchema.parse(frame.json))
+        }
+      })
+    },
+    disconnect: () => stream?.end(),
+    stop() {
+      stopped = true
+      generation++
+      stream?.destroy()
+    },
+  }
+}

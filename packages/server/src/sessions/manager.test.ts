@@ -1,66 +1,15 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, test } from 'node:test'
 import type { RunResult } from '@cob/protocol'
-import { pino } from 'pino'
 import { createFakeBackend, type FakeBackend } from '../../../../test/support/fake-backend.ts'
+import { createFakeSessions } from '../../../../test/support/fake-sessions.ts'
 import { CobError, type ErrorCode } from '../errors.ts'
-import type { Lang } from '../langs/lang.ts'
-import { createSessions, type SessionsOptions } from './manager.ts'
 import type { Sessions } from './sessions.ts'
 
 const OWNER = 'AKIDOWNER'
 
-const fakeLang: Lang = {
-  manifest: {
-    lang: 'fake',
-    aliases: ['f'],
-    displayName: 'Fake',
-    interpreter: '/bin/true',
-    versionCommand: ['/bin/true'],
-    install: 'nothing',
-    minMemKb: 1000,
-    features: [],
-    evaluator: { start: 'exec', argv: ['/bin/true'] },
-  },
-  profile: { name: 'fake', argv: [], files: [] },
-}
-const otherLang: Lang = { ...fakeLang, manifest: { ...fakeLang.manifest, lang: 'other', aliases: [] } }
-const info = { aliases: [], displayName: '', version: '1', available: true, features: [] }
-
 let backend: FakeBackend
 let sessions: Sessions
-
-function make(overrides: Partial<SessionsOptions> = {}): Sessions {
-  return createSessions({
-    backend,
-    langs: {
-      find: (name) =>
-        name === 'fake' || name === 'f'
-          ? { info: { ...info, lang: 'fake' }, lang: fakeLang }
-          : name === 'other'
-            ? { info: { ...info, lang: 'other' }, lang: otherLang }
-            : name === 'absent'
-              ? { info: { ...info, lang: 'absent', available: false, install: 'apt-get install absent' }, lang: undefined }
-              : undefined,
-      list: () => [
-        { ...info, lang: 'fake' },
-        { ...info, lang: 'other' },
-      ],
-    },
-    limits: {
-      memoryKb: { default: 50_000, max: 100_000 },
-      queryTimeoutMs: { default: 60_000, max: 100_000 },
-      idleTimeoutMs: { default: 60_000, max: 100_000 },
-      cpuCreditMs: { default: 0, max: 0 },
-    },
-    maxKernels: 20,
-    maxKernelsPerKey: 10,
-    maxProcesses: 10,
-    maxQueued: 16,
-    logger: pino({ level: 'silent' }),
-    ...overrides,
-  })
-}
 
 const code = (expected: ErrorCode) => (error: unknown) => error instanceof CobError && error.code === expected
 const create = async (request: Parameters<Sessions['create']>[1] = { lang: 'fake' }): Promise<string> =>
@@ -88,7 +37,7 @@ async function reasonOfEnd(id: string): Promise<unknown> {
 
 beforeEach(() => {
   backend = createFakeBackend()
-  sessions = make()
+  sessions = createFakeSessions(backend)
 })
 afterEach(async () => {
   await sessions.close()

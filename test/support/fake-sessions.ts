@@ -1,0 +1,55 @@
+import { pino } from 'pino'
+import type { Lang } from '../../packages/server/src/langs/lang.ts'
+import { createSessions, type SessionsOptions } from '../../packages/server/src/sessions/manager.ts'
+import type { Sessions } from '../../packages/server/src/sessions/sessions.ts'
+import type { FakeBackend } from './fake-backend.ts'
+
+const fakeLang: Lang = {
+  manifest: {
+    lang: 'fake',
+    aliases: ['f'],
+    displayName: 'Fake',
+    interpreter: '/bin/true',
+    versionCommand: ['/bin/true'],
+    install: 'nothing',
+    minMemKb: 1000,
+    features: [],
+    evaluator: { start: 'exec', argv: ['/bin/true'] },
+  },
+  profile: { name: 'fake', argv: [], files: [] },
+}
+const otherLang: Lang = { ...fakeLang, manifest: { ...fakeLang.manifest, lang: 'other', aliases: [] } }
+const info = { aliases: [], displayName: '', version: '1', available: true, features: [] }
+
+/** Sessions on the in-memory backend; kernel types `fake` (alias `f`), `other`, and `absent`, which is not installed. */
+export function createFakeSessions(backend: FakeBackend, overrides: Partial<SessionsOptions> = {}): Sessions {
+  return createSessions({
+    backend,
+    langs: {
+      find: (name) =>
+        name === 'fake' || name === 'f'
+          ? { info: { ...info, lang: 'fake' }, lang: fakeLang }
+          : name === 'other'
+            ? { info: { ...info, lang: 'other' }, lang: otherLang }
+            : name === 'absent'
+              ? { info: { ...info, lang: 'absent', available: false, install: 'apt-get install absent' }, lang: undefined }
+              : undefined,
+      list: () => [
+        { ...info, lang: 'fake' },
+        { ...info, lang: 'other' },
+      ],
+    },
+    limits: {
+      memoryKb: { default: 50_000, max: 100_000 },
+      queryTimeoutMs: { default: 60_000, max: 100_000 },
+      idleTimeoutMs: { default: 60_000, max: 100_000 },
+      cpuCreditMs: { default: 0, max: 0 },
+    },
+    maxKernels: 20,
+    maxKernelsPerKey: 10,
+    maxProcesses: 10,
+    maxQueued: 16,
+    logger: pino({ level: 'silent' }),
+    ...overrides,
+  })
+}

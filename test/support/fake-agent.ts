@@ -90,7 +90,14 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
   const obey = (request: AgentRequest): void => {
     switch (request.method) {
       case 'attach': {
-        const attached = { type: 'attached', id: request.id, protocol: 1, state: 'ready', execution: running ?? null, next: seq + 1 }
+        const attached = {
+          type: 'attached',
+          id: request.id,
+          protocol: 1,
+          state: 'ready',
+          execution: running ?? null,
+          next: seq + 1,
+        }
         stream?.write(encodeJsonFrame(attached))
         for (const event of ring) if (event.seq > request.params.after) stream?.write(encodeJsonFrame(event))
         return

@@ -44,7 +44,15 @@ export function createFakeBackend(): FakeBackend {
       })
       const sandbox: FakeSandbox = {
         id: randomUUID(),
-        isolation: { backend: 'fake', user: 'none', network: 'none', memory: 'not enforced', processes: 'not enforced', cpu: 'not enforced', unenforced: [] },
+        isolation: {
+          backend: 'fake',
+          user: 'none',
+          network: 'none',
+          memory: 'not enforced',
+          processes: 'not enforced',
+          cpu: 'not enforced',
+          unenforced: [],
+        },
         exited: exited.promise,
         agent,
         usage,

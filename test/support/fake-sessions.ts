@@ -32,7 +32,10 @@ export function createFakeSessions(backend: FakeBackend, overrides: Partial<Sess
           : name === 'other'
             ? { info: { ...info, lang: 'other' }, lang: otherLang }
             : name === 'absent'
-              ? { info: { ...info, lang: 'absent', available: false, install: 'apt-get install absent' }, lang: undefined }
+              ? {
+                  info: { ...info, lang: 'absent', available: false, install: 'apt-get install absent' },
+                  lang: undefined,
+                }
               : undefined,
       list: () => [
         { ...info, lang: 'fake' },

@@ -121,6 +121,8 @@ function toUrl(host: string, port: number): string {
 
 function readVersion(): string {
   // The file is ours and npm requires the field.
-  const manifest = JSON.parse(readFileSync(path.join(import.meta.dirname, '../package.json'), 'utf8')) as { version: string }
+  const manifest = JSON.parse(readFileSync(path.join(import.meta.dirname, '../package.json'), 'utf8')) as {
+    version: string
+  }
   return manifest.version
 }

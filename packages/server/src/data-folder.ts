@@ -40,11 +40,16 @@ export function openDataFolder(dir: string): DataFolder {
     mkdirSync(root, { recursive: true, mode: 0o700 })
     chmodSync(root, 0o700)
   } catch (cause) {
-    throw new Error(`The data folder ${root} cannot be used. Set COB_DATA_DIR to a folder this user may write.`, { cause })
+    throw new Error(
+      `The data folder ${root} cannot be used. Set COB_DATA_DIR to a folder this user may write.`,
+      { cause },
+    )
   }
   const lock = takeLock(resolve('lock'), () => {
     const holder = read('server.json')
-    throw new Error(`Another server uses the data folder ${root}: ${holder?.trim() ?? 'it is just starting'}. Stop it, or set COB_DATA_DIR to another folder.`)
+    throw new Error(
+      `Another server uses the data folder ${root}: ${holder?.trim() ?? 'it is just starting'}. Stop it, or set COB_DATA_DIR to another folder.`,
+    )
   })
   let open = true
   return {

@@ -3,38 +3,140 @@
  * `docs/reference/errors.md` is generated from this table.
  */
 export const ERRORS = {
-  'invalid-json': { status: 400, title: 'Malformed JSON', detail: 'The body is not valid JSON: {problem}. Send one JSON object, UTF-8.' },
-  'invalid-utf8': { status: 400, title: 'Not UTF-8', detail: 'The body is not valid UTF-8. Encode it as UTF-8.' },
+  'invalid-json': {
+    status: 400,
+    title: 'Malformed JSON',
+    detail: 'The body is not valid JSON: {problem}. Send one JSON object, UTF-8.',
+  },
+  'invalid-utf8': {
+    status: 400,
+    title: 'Not UTF-8',
+    detail: 'The body is not valid UTF-8. Encode it as UTF-8.',
+  },
   'invalid-request': { status: 400, title: 'Invalid request', detail: '{problem}' },
-  'unknown-lang': { status: 400, title: 'Unknown kernel type', detail: 'There is no kernel type "{lang}". Known: {known}.' },
-  'lang-unavailable': { status: 400, title: 'Kernel type not installed', detail: 'Kernel type "{lang}" is not installed on this server. To install it: {install}.' },
-  'limit-too-low': { status: 400, title: 'Limit too low', detail: 'resourceLimits.{field} is {value} {unit}; "{lang}" needs at least {min} {unit}.' },
+  'unknown-lang': {
+    status: 400,
+    title: 'Unknown kernel type',
+    detail: 'There is no kernel type "{lang}". Known: {known}.',
+  },
+  'lang-unavailable': {
+    status: 400,
+    title: 'Kernel type not installed',
+    detail: 'Kernel type "{lang}" is not installed on this server. To install it: {install}.',
+  },
+  'limit-too-low': {
+    status: 400,
+    title: 'Limit too low',
+    detail: 'resourceLimits.{field} is {value} {unit}; "{lang}" needs at least {min} {unit}.',
+  },
   unauthorized: { status: 401, title: 'Not authorized', detail: '{problem}' },
-  'no-such-route': { status: 404, title: 'No such resource', detail: 'There is nothing at {method} {path}. GET /openapi.json lists what there is.' },
+  'no-such-route': {
+    status: 404,
+    title: 'No such resource',
+    detail: 'There is nothing at {method} {path}. GET /openapi.json lists what there is.',
+  },
   'no-such-kernel': { status: 404, title: 'No such kernel', detail: 'There is no kernel "{id}".' },
-  'kernel-gone': { status: 404, title: 'No such kernel', detail: 'Kernel "{id}" has ended: {reason} at {terminatedAt}.' },
-  'malformed-kernel-id': { status: 404, title: 'No such kernel', detail: '"{id}" is not a kernel id: those are 22 characters of base64url, as POST /v1/kernel/create returns them.' },
-  'no-such-execution': { status: 404, title: 'No such execution', detail: 'Kernel "{id}" has no unfetched execution with codeId "{codeId}". Send code to start one.' },
-  'method-not-allowed': { status: 405, title: 'Method not allowed', detail: '{path} does not take {method}. Allowed: {allow}.' },
-  'limits-exceeded': { status: 406, title: 'Not acceptable', detail: 'resourceLimits.{field} is {value} {unit}; this server allows at most {max} {unit}.' },
-  'token-in-use': { status: 409, title: 'Token in use', detail: 'clientSessionToken "{token}" belongs to a live "{lang}" kernel. Use another token or destroy that kernel.' },
-  'code-id-in-use': { status: 409, title: 'codeId in use', detail: 'codeId "{codeId}" names an execution that has not been fetched. Send empty code to fetch it, or use another codeId.' },
-  'payload-too-large': { status: 413, title: 'Body too large', detail: 'The body is larger than {max} bytes, the most this server accepts.' },
-  'unsupported-media-type': { status: 415, title: 'Unsupported media type', detail: 'Content-Type is "{type}"; send application/json.' },
-  'quota-exceeded': { status: 429, title: 'Quota exceeded', detail: 'This key has {count} live kernels, the most it may have. Destroy one first.' },
-  'queue-full': { status: 429, title: 'Queue full', detail: '{count} executions already wait on kernel "{id}", the most that may. Try again when one has ended.' },
-  'rate-limited': { status: 429, title: 'Too many requests', detail: 'More than {limit} requests in 15 minutes. Try again in {retryAfter} s.' },
-  'not-acceptable-type': { status: 406, title: 'Not acceptable', detail: 'Accept is "{accept}"; this resource answers application/json.' },
-  internal: { status: 500, title: 'Internal error', detail: 'Something went wrong on our side. The log has the details under this request id.' },
-  'no-capacity': { status: 503, title: 'No capacity', detail: 'All {count} kernels of this server are in use. Try again later.' },
-  'kernel-start-failed': { status: 503, title: 'Kernel did not start', detail: 'The sandbox for "{lang}" could not be started. Try again; the log has the details under this request id.' },
-  'shutting-down': { status: 503, title: 'Shutting down', detail: 'The server is shutting down. Try again later.' },
+  'kernel-gone': {
+    status: 404,
+    title: 'No such kernel',
+    detail: 'Kernel "{id}" has ended: {reason} at {terminatedAt}.',
+  },
+  'malformed-kernel-id': {
+    status: 404,
+    title: 'No such kernel',
+    detail:
+      '"{id}" is not a kernel id: those are 22 characters of base64url, as POST /v1/kernel/create returns them.',
+  },
+  'no-such-execution': {
+    status: 404,
+    title: 'No such execution',
+    detail: 'Kernel "{id}" has no unfetched execution with codeId "{codeId}". Send code to start one.',
+  },
+  'method-not-allowed': {
+    status: 405,
+    title: 'Method not allowed',
+    detail: '{path} does not take {method}. Allowed: {allow}.',
+  },
+  'limits-exceeded': {
+    status: 406,
+    title: 'Not acceptable',
+    detail: 'resourceLimits.{field} is {value} {unit}; this server allows at most {max} {unit}.',
+  },
+  'token-in-use': {
+    status: 409,
+    title: 'Token in use',
+    detail:
+      'clientSessionToken "{token}" belongs to a live "{lang}" kernel. Use another token or destroy that kernel.',
+  },
+  'code-id-in-use': {
+    status: 409,
+    title: 'codeId in use',
+    detail:
+      'codeId "{codeId}" names an execution that has not been fetched. Send empty code to fetch it, or use another codeId.',
+  },
+  'payload-too-large': {
+    status: 413,
+    title: 'Body too large',
+    detail: 'The body is larger than {max} bytes, the most this server accepts.',
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'Unsupported media type',
+    detail: 'Content-Type is "{type}"; send application/json.',
+  },
+  'quota-exceeded': {
+    status: 429,
+    title: 'Quota exceeded',
+    detail: 'This key has {count} live kernels, the most it may have. Destroy one first.',
+  },
+  'queue-full': {
+    status: 429,
+    title: 'Queue full',
+    detail:
+      '{count} executions already wait on kernel "{id}", the most that may. Try again when one has ended.',
+  },
+  'rate-limited': {
+    status: 429,
+    title: 'Too many requests',
+    detail: 'More than {limit} requests in 15 minutes. Try again in {retryAfter} s.',
+  },
+  'not-acceptable-type': {
+    status: 406,
+    title: 'Not acceptable',
+    detail: 'Accept is "{accept}"; this resource answers application/json.',
+  },
+  internal: {
+    status: 500,
+    title: 'Internal error',
+    detail: 'Something went wrong on our side. The log has the details under this request id.',
+  },
+  'no-capacity': {
+    status: 503,
+    title: 'No capacity',
+    detail: 'All {count} kernels of this server are in use. Try again later.',
+  },
+  'kernel-start-failed': {
+    status: 503,
+    title: 'Kernel did not start',
+    detail:
+      'The sandbox for "{lang}" could not be started. Try again; the log has the details under this request id.',
+  },
+  'shutting-down': {
+    status: 503,
+    title: 'Shutting down',
+    detail: 'The server is shutting down. Try again later.',
+  },
 } as const satisfies Record<string, { status: number; title: string; detail: string }>
 
 export type ErrorCode = keyof typeof ERRORS
 
-type Placeholders<T extends string> = T extends `${string}{${infer Name}}${infer Rest}` ? Name | Placeholders<Rest> : never
-export type ErrorParams<C extends ErrorCode> = Record<Placeholders<(typeof ERRORS)[C]['detail']>, string | number>
+type Placeholders<T extends string> = T extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | Placeholders<Rest>
+  : never
+export type ErrorParams<C extends ErrorCode> = Record<
+  Placeholders<(typeof ERRORS)[C]['detail']>,
+  string | number
+>
 
 interface CobErrorOptions {
   readonly cause?: unknown
@@ -53,7 +155,11 @@ export class CobError extends Error {
   readonly retryAfterS: number | undefined
   readonly extra: Readonly<Record<string, unknown>>
 
-  private constructor(code: ErrorCode, params: Readonly<Record<string, string | number>>, options: CobErrorOptions) {
+  private constructor(
+    code: ErrorCode,
+    params: Readonly<Record<string, string | number>>,
+    options: CobErrorOptions,
+  ) {
     const entry = ERRORS[code]
     super(
       entry.detail.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole)),

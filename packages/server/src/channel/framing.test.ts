@@ -7,18 +7,25 @@ const SEED = Number(process.env.FAST_CHECK_SEED ?? Date.now() % 2 ** 31)
 
 test(`frames survive any way of cutting the stream (seed ${SEED})`, () => {
   fc.assert(
-    fc.property(fc.array(fc.jsonValue(), { maxLength: 8 }), fc.array(fc.nat(40), { minLength: 1 }), (values, cuts) => {
-      const wire = Buffer.concat(values.map(encodeJsonFrame))
-      const decoder = new FrameDecoder()
-      const frames: Frame[] = []
-      for (let at = 0, i = 0; at < wire.length; i++) {
-        const size = (cuts[i % cuts.length] ?? 0) + 1
-        frames.push(...decoder.push(wire.subarray(at, at + size)))
-        at += size
-      }
-      const expected = values.map((value) => JSON.parse(JSON.stringify(value)))
-      assert.deepEqual(frames.map((frame) => (frame.kind === 'json' ? frame.json : undefined)), expected)
-    }),
+    fc.property(
+      fc.array(fc.jsonValue(), { maxLength: 8 }),
+      fc.array(fc.nat(40), { minLength: 1 }),
+      (values, cuts) => {
+        const wire = Buffer.concat(values.map(encodeJsonFrame))
+        const decoder = new FrameDecoder()
+        const frames: Frame[] = []
+        for (let at = 0, i = 0; at < wire.length; i++) {
+          const size = (cuts[i % cuts.length] ?? 0) + 1
+          frames.push(...decoder.push(wire.subarray(at, at + size)))
+          at += size
+        }
+        const expected = values.map((value) => JSON.parse(JSON.stringify(value)))
+        assert.deepEqual(
+          frames.map((frame) => (frame.kind === 'json' ? frame.json : undefined)),
+          expected,
+        )
+      },
+    ),
     { seed: SEED },
   )
 })
@@ -28,7 +35,8 @@ test(`random bytes give frames or a FrameError, nothing else (seed ${SEED})`, ()
     fc.property(fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 6 }), (chunks) => {
       const decoder = new FrameDecoder(1024)
       try {
-        for (const chunk of chunks) for (const frame of decoder.push(Buffer.from(chunk))) assert.ok(frame.sizeBytes <= 1028)
+        for (const chunk of chunks)
+          for (const frame of decoder.push(Buffer.from(chunk))) assert.ok(frame.sizeBytes <= 1028)
       } catch (error) {
         assert.ok(error instanceof FrameError)
       }

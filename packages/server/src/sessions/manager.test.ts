@@ -14,7 +14,11 @@ let sessions: Sessions
 const code = (expected: ErrorCode) => (error: unknown) => error instanceof CobError && error.code === expected
 const create = async (request: Parameters<Sessions['create']>[1] = { lang: 'fake' }): Promise<string> =>
   (await sessions.create(OWNER, request)).kernelId
-const run = (id: string, text: string, options: { codeId?: string; waitMs?: number } = {}): Promise<RunResult> =>
+const run = (
+  id: string,
+  text: string,
+  options: { codeId?: string; waitMs?: number } = {},
+): Promise<RunResult> =>
   sessions.run(
     OWNER,
     id,
@@ -88,7 +92,9 @@ test('unknown and missing kernel types, limits too high or too low are refused',
 })
 
 test('capacity and quota are counted, also under concurrent creates', async () => {
-  const many = await Promise.allSettled(Array.from({ length: 15 }, () => sessions.create(OWNER, { lang: 'fake' })))
+  const many = await Promise.allSettled(
+    Array.from({ length: 15 }, () => sessions.create(OWNER, { lang: 'fake' })),
+  )
   assert.equal(many.filter(({ status }) => status === 'fulfilled').length, 10)
   for (const one of many) if (one.status === 'rejected') assert.ok(code('quota-exceeded')(one.reason))
   for (let i = 0; i < 10; i++) await sessions.create(`AKID${i}`, { lang: 'fake' })
@@ -116,7 +122,10 @@ test('queries run one at a time in order; the seventeenth waiting one is refused
     assert.deepEqual([result.status, result.reason], ['terminated', 'restarted'])
   }
   const ordered = await Promise.all(['a', 'b', 'c'].map((text) => run(id, `print ${text}`)))
-  assert.deepEqual(ordered.map(({ stdout }) => stdout), ['a\n', 'b\n', 'c\n'])
+  assert.deepEqual(
+    ordered.map(({ stdout }) => stdout),
+    ['a\n', 'b\n', 'c\n'],
+  )
 })
 
 test('a restart loses variables, resets idle, keeps id, age and query count', async () => {
@@ -176,7 +185,10 @@ test('a client that goes away loses nothing: the execution goes on and can be fe
 test('a query over its time ends the session with its partial output and the reason', async () => {
   const id = await create({ lang: 'fake', resourceLimits: { timeout: 50 } })
   const result = await run(id, 'print partial\nhang')
-  assert.deepEqual([result.status, result.reason, result.stdout], ['terminated', 'query-timeout', 'partial\n'])
+  assert.deepEqual(
+    [result.status, result.reason, result.stdout],
+    ['terminated', 'query-timeout', 'partial\n'],
+  )
   assert.equal(await reasonOfEnd(id), 'query-timeout')
 })
 

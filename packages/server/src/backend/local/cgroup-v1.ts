@@ -1,0 +1,68 @@
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Controller, readKey, readNumber } from './cgroup.ts'
+
+const label = 'cgroup v1'
+
+/** `cpu.shares` for a weight as in cgroup v2, where 100 is a group's usual share as 1024 is here. */
+export function toCpuShares(weight: number): number {
+  return Math.min(262_144, Math.max(2, Math.round((weight * 1024) / 100)))
+}
+
+/** The controllers of cgroup v1 by name (Linux: Documentation/admin-guide/cgroup-v1). */
+export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
+  memory: {
+    resource: 'memory',
+    label,
+    async limit(dir, { memoryBytes }) {
+      const file = (name: string): string => join(dir, `memory.${name}`)
+      const swapFile = file('memsw.limit_in_bytes')
+      const hasSwapLimit = existsSync(swapFile)
+      await writeFile(file('swappiness'), '0')
+      // The kernel insists on limit <= limit with swap at every moment.
+      const raising = hasSwapLimit && memoryBytes > readNumber(dir, 'memory.memsw.limit_in_bytes')
+      if (raising) await writeFile(swapFile, String(memoryBytes))
+      try {
+        await writeFile(file('limit_in_bytes'), String(memoryBytes))
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
+        const used = readNumber(dir, 'memory.usage_in_bytes')
+        throw new Error(
+          `the sandbox already uses ${used} bytes of memory; a limit of ${memoryBytes} is too low`,
+          {
+            cause: error,
+          },
+        )
+      }
+      if (hasSwapLimit && !raising) await writeFile(swapFile, String(memoryBytes))
+    },
+    // The kernel rounds to pages, of up to 64 KiB.
+    holds: (dir, { memoryBytes }) =>
+      Math.abs(readNumber(dir, 'memory.limit_in_bytes') - memoryBytes) < 65_536,
+    usage: (dir) => ({
+      memoryBytes: readNumber(dir, 'memory.usage_in_bytes'),
+      oomKills: readKey(dir, 'memory.oom_control', 'oom_kill'),
+    }),
+  },
+  pids: {
+    resource: 'processes',
+    label,
+    limit: (dir, { processes }) => writeFile(join(dir, 'pids.max'), String(processes)),
+    holds: (dir, { processes }) => readNumber(dir, 'pids.max') === processes,
+    usage: (dir) => ({ processes: readNumber(dir, 'pids.current') }),
+  },
+  cpu: {
+    resource: 'cpu',
+    label,
+    limit: (dir, { cpuWeight }) => writeFile(join(dir, 'cpu.shares'), String(toCpuShares(cpuWeight))),
+    holds: (dir, { cpuWeight }) => readNumber(dir, 'cpu.shares') === toCpuShares(cpuWeight),
+    usage: () => ({}),
+  },
+  cpuacct: {
+    label,
+    limit: async () => {},
+    holds: () => true,
+    usage: (dir) => ({ cpuMs: readNumber(dir, 'cpuacct.usage') / 1e6 }),
+  },
+}

@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs'
+import { mkdir, rmdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { SandboxLimits, Usage } from '../backend.ts'
+
+/** What is limited, in the words of {@link SandboxLimits}. */
+export const RESOURCES = ['memory', 'processes', 'cpu'] as const
+export type Resource = (typeof RESOURCES)[number]
+
+/** How one controller is limited and read, in one cgroup version. `dir` is the group's directory. */
+export interface Controller {
+  /** Undefined for a controller that only counts. */
+  readonly resource?: Resource
+  /** Where limits that hold are named, e.g. "cgroup v1". */
+  readonly label: string
+  limit(dir: string, limits: SandboxLimits): Promise<void>
+  /** Reads back what `limit` wrote; false when the kernel took another value. */
+  holds(dir: string, limits: SandboxLimits): boolean
+  usage(dir: string): Partial<Usage>
+}
+
+/** A directory in one cgroup hierarchy below which this server keeps one group per sandbox. */
+export interface CgroupBase {
+  readonly dir: string
+  readonly controllers: readonly Controller[]
+}
+
+/** The cgroups of one sandbox: one directory in every hierarchy that has a controller for us. */
+export interface Cgroup {
+  /** Moves a process in; what it starts afterwards is in as well. */
+  join(pid: number): Promise<void>
+  /** Applies limits. Rejects when the processes already use more memory than `limits` allow. */
+  limit(limits: SandboxLimits): Promise<void>
+  /** Figures of the controllers that exist; kept by the kernel until {@link Cgroup.remove}. */
+  usage(): Partial<Usage>
+  /** Ids of all member processes, in the server's process namespace. */
+  pids(): number[]
+  /** Removes the directories. Rejects when processes are left. Idempotent. */
+  remove(): Promise<void>
+}
+
+/** Creates the directories of one sandbox. Rejects with nothing left behind. */
+export async function createCgroup(bases: readonly CgroupBase[], id: string): Promise<Cgroup> {
+  const parts = bases.map((base) => ({ ...base, dir: join(base.dir, id) }))
+  const cgroup: Cgroup = {
+    async join(pid) {
+      for (const { dir } of parts) await writeFile(join(dir, 'cgroup.procs'), String(pid))
+    },
+    async limit(limits) {
+      for (const { dir, controllers } of parts) {
+        for (const controller of controllers) await controller.limit(dir, limits)
+      }
+    },
+    usage() {
+      const figures = parts.flatMap(({ dir, controllers }) => controllers.map((each) => each.usage(dir)))
+      return Object.assign({}, ...figures)
+    },
+    pids: () => [...new Set(parts.flatMap(({ dir }) => readPids(dir)))],
+    async remove() {
+      for (const { dir } of parts) await removeGroup(dir)
+    },
+  }
+  try {
+    for (const { dir } of parts) await mkdir(dir)
+  } catch (error) {
+    await cgroup.remove()
+    throw error
+  }
+  return cgroup
+}
+
+/** Member processes of one group; empty when the group is gone. */
+export function readPids(dir: string): number[] {
+  try {
+    // A process of a namespace this server cannot see reads as 0.
+    return readNumbers(dir, 'cgroup.procs').filter((pid) => pid > 0)
+  } catch {
+    return []
+  }
+}
+
+/** Removes one group that has no processes, and is patient with the kernel, which empties it a little later. */
+export async function removeGroup(dir: string): Promise<void> {
+  for (let waitMs = 1; ; waitMs *= 2) {
+    try {
+      return await rmdir(dir)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ENOENT') return
+      if (code !== 'EBUSY' || waitMs > 1000) {
+        throw new Error(
+          `cgroup ${dir} cannot be removed (${code}); processes in it: ${readPids(dir).join(' ') || 'none'}`,
+          {
+            cause: error,
+          },
+        )
+      }
+      await delay(waitMs)
+    }
+  }
+}
+
+/** The whitespace-separated numbers of a cgroup file. "max" reads as Infinity. */
+export function readNumbers(dir: string, file: string): number[] {
+  const words = readFileSync(join(dir, file), 'utf8').split(/\s+/)
+  return words.filter((word) => word !== '').map((word) => (word === 'max' ? Infinity : Number(word)))
+}
+
+/** The single number of a cgroup file. */
+export function readNumber(dir: string, file: string): number {
+  return readNumbers(dir, file)[0] ?? Number.NaN
+}
+
+/** One number of a flat-keyed cgroup file (cgroups(7): "KEY VALUE" lines); 0 when the key is absent. */
+export function readKey(dir: string, file: string, key: string): number {
+  for (const line of readFileSync(join(dir, file), 'utf8').split('\n')) {
+    const [name, value] = line.split(' ')
+    if (name === key) return Number(value)
+  }
+  return 0
+}

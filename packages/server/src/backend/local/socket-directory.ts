@@ -1,0 +1,52 @@
+import { once } from 'node:events'
+import { closeSync, constants, mkdirSync, openSync } from 'node:fs'
+import { readdir, rename, rm } from 'node:fs/promises'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
+
+/** The private directory on the host with one listening Unix socket per sandbox. */
+export interface SocketDirectory {
+  /**
+   * Starts listening under a sandbox's name. The server it returns is there only for its descriptor,
+   * which goes to the sandbox; close it once passed on. The name stays until {@link SocketDirectory.unlink}.
+   */
+  listen(id: string): Promise<Server>
+  connect(id: string): Promise<Socket>
+  /** Idempotent. */
+  unlink(id: string): Promise<void>
+  /** Removes what an earlier server left. */
+  clear(): Promise<void>
+  close(): void
+}
+
+/** Opens `dir`, made with mode 0700 if missing. */
+export function openSocketDirectory(dir: string): SocketDirectory {
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const fd = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY)
+  // unix(7) allows 108 bytes in a socket's address, however long the way to `dir` is. It also keeps
+  // that way out of getsockname(2) inside.
+  const address = (name: string): string => `/proc/self/fd/${fd}/${name}`
+  return {
+    async listen(id) {
+      const server = createServer()
+      server.listen(address(`${id}.new`))
+      await once(server, 'listening')
+      // Node unlinks the name it listened on when it closes its copy.
+      await rename(join(dir, `${id}.new`), join(dir, `${id}.sock`)).catch((error: unknown) => {
+        server.close()
+        throw error
+      })
+      return server
+    },
+    async connect(id) {
+      const socket = connect(address(`${id}.sock`))
+      await once(socket, 'connect')
+      return socket
+    },
+    unlink: (id) => rm(join(dir, `${id}.sock`), { force: true }),
+    async clear() {
+      for (const name of await readdir(dir)) await rm(join(dir, name), { force: true })
+    },
+    close: () => closeSync(fd),
+  }
+}

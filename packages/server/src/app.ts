@@ -11,6 +11,7 @@ import { formatKey, openFirstKey } from './store/first-key.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
+const KB = 1024
 const REPOSITORY = path.resolve(import.meta.dirname, '../../..')
 
 export interface RunningServer {
@@ -42,10 +43,9 @@ export async function serve(config: Config): Promise<RunningServer> {
         dataDir: folder.path(),
         uidBase: config.uidBase,
         uidCount: config.uidCount,
-        workSizeKb: config.workSizeKb,
-        tmpSizeKb: config.tmpSizeKb,
         allowUnenforced: config.allowUnenforcedLimits,
-        logger,
+        storage: { homeBytes: config.workSizeKb * KB, tmpBytes: config.tmpSizeKb * KB, shmBytes: config.tmpSizeKb * KB },
+        log: logger,
       }),
       createLangs({
         langsDir: path.join(REPOSITORY, 'langs'),

@@ -2,12 +2,12 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { mkdir, rmdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { SandboxLimits } from '../backend.ts'
 import { type CgroupBase, type Controller, createCgroup, RESOURCES, type Resource } from './cgroup.ts'
 import { type OwnCgroup, parseOwnCgroups } from './cgroup-mounts.ts'
 import { CGROUP_V1_CONTROLLERS } from './cgroup-v1.ts'
-import { CGROUP_V2_CONTROLLERS, delegateControllers } from './cgroup-v2.ts'
+import { CGROUP_V2_CONTROLLERS, delegateControllers, SERVER_LEAF } from './cgroup-v2.ts'
 
 /** What this host can enforce, found out by doing it. */
 export interface CgroupProbe {
@@ -21,11 +21,12 @@ export interface CgroupProbe {
 
 const PROBE_LIMITS: SandboxLimits = { memoryBytes: 64 * 1024 * 1024, processes: 7, cpuWeight: 50 }
 
-/** Names of directories below the server's own cgroup in every hierarchy. */
+/** The server's own cgroups: where it was started, not the leaf it may have moved into since. */
 export function findOwnCgroups(): OwnCgroup[] {
-  return parseOwnCgroups(
-    readFileSync('/proc/self/mountinfo', 'utf8'),
-    readFileSync('/proc/self/cgroup', 'utf8'),
+  const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
+  const own = parseOwnCgroups(mountinfo, readFileSync('/proc/self/cgroup', 'utf8'))
+  return own.map((each) =>
+    each.version === 2 && basename(each.dir) === SERVER_LEAF ? { ...each, dir: dirname(each.dir) } : each,
   )
 }
 

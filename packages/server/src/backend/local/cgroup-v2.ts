@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { type Controller, readKey, readNumber, readPids } from './cgroup.ts'
 
 const label = 'cgroup v2'
+/** The leaf that the server moves into; see {@link delegateControllers}. */
+export const SERVER_LEAF = 'cob-server'
 
 /** The controllers of cgroup v2 by name (Linux: Documentation/admin-guide/cgroup-v2.rst). */
 export const CGROUP_V2_CONTROLLERS: Readonly<Record<string, Controller>> = {
@@ -62,7 +64,7 @@ export async function delegateControllers(
   // The root of all cgroups may hold processes; it is the one without cgroup.type.
   const isRoot = !existsSync(join(ownDir, 'cgroup.type'))
   if (!isRoot && names.some((name) => !enabled(ownDir).includes(name))) {
-    const leaf = join(ownDir, 'cob-server')
+    const leaf = join(ownDir, SERVER_LEAF)
     await mkdir(leaf, { recursive: true })
     for (const pid of readPids(ownDir)) {
       await writeFile(join(leaf, 'cgroup.procs'), String(pid)).catch((error: NodeJS.ErrnoException) => {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 /** Ticks per second of the times in `/proc/<pid>/stat`: 100 on every Linux architecture (USER_HZ). */
 const TICKS_PER_S = 100
@@ -44,8 +44,9 @@ export function readProcessTree(root: number): { memoryBytes: number; cpuMs: num
 
 function readChildren(pid: number): number[] {
   try {
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    return children.split(' ').filter(Boolean).map(Number)
+    const threads = readdirSync(`/proc/${pid}/task`)
+    const lists = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8'))
+    return lists.join(' ').split(' ').filter(Boolean).map(Number)
   } catch {
     return []
   }

@@ -4,13 +4,19 @@ import { readdir, rename, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 
+/** A listening socket on its way into a sandbox. `close` closes this process's copy of it. */
+export interface ListeningSocket {
+  readonly fd: number
+  close(): void
+}
+
 /** The private directory on the host with one listening Unix socket per sandbox. */
 export interface SocketDirectory {
   /**
-   * Starts listening under a sandbox's name. The server it returns is there only for its descriptor,
-   * which goes to the sandbox; close it once passed on. The name stays until {@link SocketDirectory.unlink}.
+   * Starts listening under a sandbox's name, which stays until {@link SocketDirectory.unlink}. The copy here
+   * must be closed before anything connects, or this process would accept the connection itself.
    */
-  listen(id: string): Promise<Server>
+  listen(id: string): Promise<ListeningSocket>
   connect(id: string): Promise<Socket>
   /** Idempotent. */
   unlink(id: string): Promise<void>
@@ -36,7 +42,7 @@ export function openSocketDirectory(dir: string): SocketDirectory {
         server.close()
         throw error
       })
-      return server
+      return { fd: toDescriptor(server), close: () => void server.close() }
     },
     async connect(id) {
       const socket = connect(address(`${id}.sock`))
@@ -49,4 +55,12 @@ export function openSocketDirectory(dir: string): SocketDirectory {
     },
     close: () => closeSync(fd),
   }
+}
+
+/** Node has no public way to a server's descriptor. */
+function toDescriptor(server: Server): number {
+  const { _handle: handle } = server as unknown as { _handle?: { fd?: number } }
+  if (handle?.fd === undefined || handle.fd < 0)
+    throw new Error('this release of Node hides descriptors of servers')
+  return handle.fd
 }

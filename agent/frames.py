@@ -1,0 +1,73 @@
+"""Frames: a u32 big-endian length, a u8 kind, and a payload. The twin of the protocol package's channel.ts."""
+
+import json
+
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+HEADER_BYTES = 4
+KIND_JSON = 0
+KIND_BYTES = 1
+
+
+class FrameError(Exception):
+    """The other end broke the framing; nothing after it can be trusted."""
+
+
+def _refuse_constant(name):
+    raise ValueError(f'{name} is not JSON')
+
+
+# Escaping everything beyond ASCII lets lone surrogates through and makes bytes equal characters.
+_dumps = json.JSONEncoder(separators=(',', ':'), ensure_ascii=True, allow_nan=False).encode
+_loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def encode(message):
+    """The JSON frame of `message`; FrameError when it is no JSON or too large."""
+    try:
+        payload = _dumps(message).encode('ascii')
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise FrameError(f'not JSON: {problem}') from None
+    length = len(payload) + 1
+    if length > MAX_FRAME_BYTES:
+        raise FrameError(f'a frame of {length} bytes; at most {MAX_FRAME_BYTES} are accepted')
+    return length.to_bytes(HEADER_BYTES, 'big') + b'\0' + payload
+
+
+class FrameDecoder:
+    """Cuts a byte stream into frames; holds one unfinished frame and what was fed last."""
+
+    def __init__(self, max_frame_bytes=MAX_FRAME_BYTES):
+        self._max = max_frame_bytes
+        self._buffer = bytearray()
+
+    def feed(self, data):
+        self._buffer += data
+
+    def next(self):
+        """The next frame as (KIND_JSON, value) or (KIND_BYTES, (stream, bytes)); None when more bytes are needed."""
+        buffer = self._buffer
+        if len(buffer) < HEADER_BYTES:
+            return None
+        length = int.from_bytes(buffer[:HEADER_BYTES], 'big')
+        if not 1 <= length <= self._max:
+            raise FrameError(f'a frame of {length} bytes; 1 to {self._max} are accepted')
+        end = HEADER_BYTES + length
+        if len(buffer) < end:
+            return None
+        kind = buffer[HEADER_BYTES]
+        payload = bytes(buffer[HEADER_BYTES + 1:end])
+        del buffer[:end]
+        if kind == KIND_JSON:
+            return KIND_JSON, _parse(payload)
+        if kind == KIND_BYTES:
+            if len(payload) < 4:
+                raise FrameError('a bytes frame without a stream id')
+            return KIND_BYTES, (int.from_bytes(payload[:4], 'big'), payload[4:])
+        raise FrameError(f'a frame of kind {kind}; 0 and 1 are known')
+
+
+def _parse(payload):
+    try:
+        return _loads(payload.decode('utf-8'))
+    except (ValueError, RecursionError) as problem:
+        raise FrameError(f'not JSON: {problem}') from None

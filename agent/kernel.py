@@ -1,0 +1,265 @@
+"""The interpreter as the server sees it: states, the one execution, and the order of its events."""
+
+import os
+import time
+
+from . import messages
+from .frames import FrameError
+from .poller import READ, WRITE
+from .processes import kill_descendants
+
+# Of an evaluator that has ended: its last words are at most what sockets and pipes held.
+LAST_WORDS_BYTES = 8 * 1024 * 1024
+
+
+class Kernel:
+    """Starts evaluators with `start_evaluator` and turns what they say into events in `ring`."""
+
+    def __init__(self, ring, start_evaluator):
+        self._ring = ring
+        self._start_evaluator = start_evaluator
+        self.evaluator = None
+        self.state = 'starting'
+        self.execution = None
+        self._asking = False
+        self._environ = None
+        self._configuring = set()
+        self._restarting = []
+        self._ready_said = False
+        self._pending = None
+
+    def start(self):
+        self.evaluator = self._start_evaluator()
+        self.state = 'starting'
+        self._ready_said = False
+        if self._environ is not None:
+            self.evaluator.send('configure', None, {'environ': self._environ})
+
+    # Requests of the server.
+
+    def obey(self, poller, request_id, method, params):
+        """Carries out a valid request that concerns the interpreter."""
+        if method == 'restart':
+            self._restart(poller, request_id)
+        elif method == 'configure':
+            self._configure(request_id, params)
+        elif method == 'execute':
+            self._execute(request_id, params)
+        elif params['execution'] != self.execution:
+            self._fail(request_id, 'not-running', 'that execution is not running')
+        elif method == 'interrupt':
+            # An answer that comes after an interrupt is an answer to nothing.
+            self._asking = False
+            self.evaluator.interrupt()
+            self._reply(request_id)
+        elif not self._asking:
+            self._fail(request_id, 'not-asking', 'that execution does not wait for input')
+        else:
+            self._asking = False
+            self.evaluator.send('input', request_id, {'text': params['text']})
+            self._reply(request_id)
+
+    def _configure(self, request_id, params):
+        self._environ = params['environ']
+        if self.evaluator is None:
+            self._fail(request_id, 'dead', 'the evaluator is dead; a restart will apply this')
+            return
+        self._configuring.add(request_id)
+        self.evaluator.send('configure', request_id, params)
+
+    def _execute(self, request_id, params):
+        if self.evaluator is None:
+            self._fail(request_id, 'dead', 'the evaluator is dead')
+        elif self.execution is not None:
+            self._fail(request_id, 'busy', 'another execution is running')
+        else:
+            self._take_output_of_nobody()
+            self.execution = request_id
+            for output in self.evaluator.outputs:
+                output.rest()
+            self.evaluator.send('execute', request_id, params)
+
+    def _restart(self, poller, request_id):
+        kill_descendants()
+        if self.evaluator is not None:
+            self._end(poller, 'the evaluator was restarted')
+        self._restarting.append(request_id)
+        self.start()
+
+    def _reply(self, request_id):
+        self._ring.add('reply', request_id, {'result': {}})
+
+    def _fail(self, request_id, code, message):
+        self._ring.add('fail', request_id, {'code': code, 'message': message})
+
+    # The evaluator's side.
+
+    def want(self, wanted):
+        """Adds the descriptors to wait for; the seconds to wait at most, -1 for ever."""
+        evaluator = self.evaluator
+        if evaluator is None:
+            return -1
+        mask = WRITE if evaluator.sending else 0
+        if not self._ring.full:
+            # An evaluator that does not read its answers is not asked for more questions.
+            if self._pending is None and not evaluator.broken and not evaluator.sending:
+                mask |= READ
+            timeout = self._want_output(wanted)
+        else:
+            timeout = -1
+        if mask:
+            wanted[evaluator.fileno()] = mask
+        return timeout
+
+    def _want_output(self, wanted):
+        timeout = -1
+        now = time.monotonic()
+        for output in self.evaluator.outputs:
+            if output.ended:
+                continue
+            if output.rest_until > now:
+                rest = output.rest_until - now
+                timeout = rest if timeout < 0 else min(timeout, rest)
+            else:
+                wanted[output.fd] = READ
+        return timeout
+
+    def move(self, ready):
+        """Takes on what the ready descriptors offer, as far as the window allows."""
+        evaluator = self.evaluator
+        if evaluator is None:
+            return
+        for output in evaluator.outputs:
+            if output.fd in ready and not self._ring.full:
+                self._emit(output, output.read())
+        if evaluator.fileno() in ready:
+            evaluator.flush()
+            if not evaluator.broken and not evaluator.sending and not self._ring.full and self._pending is None:
+                evaluator.receive()
+        try:
+            self._forward_messages(lambda: not self._ring.full)
+        except (FrameError, messages.Malformed):
+            evaluator.broken = True
+            self._pending = None
+        if evaluator.broken:
+            evaluator.kill()
+
+    def _forward_messages(self, allowed):
+        """Forwards the messages taken in, each after the output written before it, while `allowed()`."""
+        evaluator = self.evaluator
+        while allowed():
+            if self._pending is None:
+                message = evaluator.next_message()
+                if message is None:
+                    return
+                self._pending = messages.parse_event(message)
+                if self._pending is None:
+                    continue
+                synced = message.get('sync') is True
+                self._pending += (synced,)
+                for output in evaluator.outputs:
+                    output.owe()
+            for output in evaluator.outputs:
+                while output.owed and allowed():
+                    self._emit(output, output.read())
+            if any(output.owed for output in evaluator.outputs):
+                return
+            event_type, request_id, fields, synced = self._pending
+            self._pending = None
+            self._forward(event_type, request_id, fields)
+            if synced:
+                evaluator.send('synced', None, {})
+
+    def _forward(self, event_type, request_id, fields):
+        if event_type == 'ready':
+            self._ready_said = True
+            if self._environ is None or not self._restarting:
+                self._ready()
+        elif event_type == 'reply':
+            if request_id is None and self._ready_said:
+                self._ready()
+            elif request_id in self._configuring:
+                self._configuring.remove(request_id)
+                self._reply(request_id)
+        elif request_id != self.execution:
+            pass  # of an execution that is over, or was never asked for
+        elif event_type == 'execute_reply':
+            if request_id is not None:
+                self._flush_outputs()
+                self._ring.add(event_type, request_id, fields)
+                self.execution = None
+                self._asking = False
+        elif event_type == 'input_request':
+            if request_id is not None:
+                self._ring.add(event_type, request_id, fields)
+                self._asking = True
+        else:
+            self._ring.add(event_type, request_id, fields)
+
+    def _ready(self):
+        if self.state != 'starting':
+            return
+        self.state = 'ready'
+        self._ring.add('status', None, {'state': 'ready'})
+        for request_id in self._restarting:
+            self._reply(request_id)
+        self._restarting.clear()
+
+    def bury(self, poller, status):
+        """The evaluator has ended by itself, with this wait status."""
+        self._end(poller, 'the evaluator died')
+        self.state = 'dead'
+        exited = os.WIFEXITED(status)
+        self._ring.add('status', None, {
+            'state': 'dead',
+            'exit': os.WEXITSTATUS(status) if exited else None,
+            'signal': None if exited else os.WTERMSIG(status),
+        })
+
+    def _end(self, poller, reason):
+        """Passes on an ended evaluator's last words, whatever the window, and forgets it."""
+        evaluator = self.evaluator
+        try:
+            budget = LAST_WORDS_BYTES // 65536
+            while budget and not evaluator.broken and evaluator.receive():
+                budget -= 1
+                self._forward_messages(lambda: True)
+            self._forward_messages(lambda: True)
+        except (FrameError, messages.Malformed):
+            pass  # it is dead already
+        self._pending = None
+        self._take_owed()
+        self._flush_outputs()
+        poller.forget(evaluator.fileno())
+        for output in evaluator.outputs:
+            poller.forget(output.fd)
+        evaluator.close()
+        self.evaluator = None
+        self.execution = None
+        self._asking = False
+        for request_id in (*self._configuring, *self._restarting):
+            self._fail(request_id, 'dead', reason)
+        self._configuring.clear()
+        self._restarting.clear()
+
+    # Output.
+
+    def _emit(self, output, text):
+        if text:
+            self._ring.add('stream', self.execution, {'name': output.name, 'text': text})
+
+    def _take_owed(self):
+        for output in self.evaluator.outputs:
+            output.owe()
+            while output.owed:
+                self._emit(output, output.read())
+
+    def _take_output_of_nobody(self):
+        """What was written before an execution starts must not be counted as its own."""
+        if self._pending is None and not self._ring.full:
+            self._take_owed()
+            self._flush_outputs()
+
+    def _flush_outputs(self):
+        for output in self.evaluator.outputs:
+            self._emit(output, output.flush())

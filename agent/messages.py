@@ -1,0 +1,100 @@
+"""What may be said on the channel: requests of the server, and events of an evaluator."""
+
+PROTOCOL = 1
+MAX_ID = 64
+MAX_MIME = 256
+
+_STRING_MAP = 'map of strings'
+_STRINGS = 'list of strings'
+
+_REQUESTS = {
+    'attach': {'protocol': int, 'after': int},
+    'ack': {'seq': int},
+    'configure': {'environ': _STRING_MAP},
+    'execute': {'code': str},
+    'input': {'execution': str, 'text': str},
+    'interrupt': {'execution': str},
+    'restart': {},
+    'ping': {},
+}
+
+# Types an evaluator may send. Unknown ones are ignored, as a newer evaluator may know more.
+_EVENTS = {
+    'ready': {},
+    'reply': {},
+    'stream': {'name': str, 'text': str},
+    'display_data': {'data': dict, 'metadata': dict},
+    'execute_result': {'data': dict, 'metadata': dict},
+    'error': {'name': str, 'args': _STRINGS, 'traceback': _STRINGS, 'before': bool},
+    'input_request': {'prompt': str, 'password': bool},
+    'execute_reply': {'status': str, 'durationMs': float},
+}
+_CHOICES = {'name': ('stdout', 'stderr'), 'status': ('ok', 'error', 'interrupted')}
+
+
+class Malformed(Exception):
+    """A message that breaks the protocol."""
+
+
+class UnknownMethod(Exception):
+    """A well-formed request for something this agent cannot do: (id, method)."""
+
+
+def parse_request(message):
+    """(id or None, method, params) of a request of the server."""
+    _require(isinstance(message, dict), 'a request must be an object')
+    method, request_id, params = message.get('method'), message.get('id'), message.get('params')
+    _require(isinstance(method, str), 'method must be a string')
+    _require(method == 'ack' or _is_id(request_id), 'id must be a string of 1 to 64 characters')
+    fields = _REQUESTS.get(method)
+    if fields is None:
+        raise UnknownMethod(request_id, method)
+    _require(isinstance(params, dict), 'params must be an object')
+    for name, kind in fields.items():
+        _require(_is(params.get(name), kind), f'{method}: bad {name}')
+    return request_id, method, params
+
+
+def parse_event(message):
+    """(type, id, fields) of an evaluator's message; None if its type is unknown; extra fields are left out."""
+    _require(isinstance(message, dict), 'an event must be an object')
+    event_type, request_id = message.get('type'), message.get('id')
+    _require(isinstance(event_type, str), 'type must be a string')
+    expected = _EVENTS.get(event_type)
+    if expected is None:
+        return None
+    _require(request_id is None or _is_id(request_id), 'id must be a string of 1 to 64 characters')
+    fields = {}
+    for name, kind in expected.items():
+        value = message.get(name)
+        _require(_is(value, kind), f'{event_type}: bad {name}')
+        fields[name] = value
+    if event_type in ('stream', 'execute_reply'):
+        choice = 'name' if event_type == 'stream' else 'status'
+        _require(fields[choice] in _CHOICES[choice], f'{event_type}: bad {choice}')
+    if event_type == 'execute_reply':
+        _require(0 <= fields['durationMs'] < 1e15, 'execute_reply: bad durationMs')
+    for mime in fields.get('data', ()):
+        _require(len(mime) <= MAX_MIME, f'a MIME type of {len(mime)} characters')
+    return event_type, request_id, fields
+
+
+def _is_id(value):
+    return isinstance(value, str) and 1 <= len(value) <= MAX_ID
+
+
+def _is(value, kind):
+    if kind == _STRING_MAP:
+        return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
+    if kind == _STRINGS:
+        return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    if kind is int:
+        return type(value) is int and value >= 0
+    if kind is float:
+        return type(value) in (int, float)
+    return isinstance(value, kind)
+
+
+def _require(holds, problem):
+    if not holds:
+        raise Malformed(problem)

@@ -1,0 +1,87 @@
+import type { RootLayout } from './root-files.ts'
+import { SANDBOX_HOME, SANDBOX_HOSTNAME, SANDBOX_UID, SANDBOX_USER } from './root-files.ts'
+
+/** Sizes of what a sandbox may write to, in bytes. Their pages count towards its memory. */
+export interface StorageLimits {
+  /** `/home/work` */
+  readonly homeBytes: number
+  readonly tmpBytes: number
+  /** `/dev/shm`, where multiprocessing and shared arrays live. */
+  readonly shmBytes: number
+}
+
+/** Limits of a single process (setrlimit(2)). Core dumps are off. */
+export interface ProcessLimits {
+  readonly openFilesSoft: number
+  readonly openFilesHard: number
+  readonly fileBytes: number
+}
+
+export interface BubblewrapOptions {
+  readonly layout: RootLayout
+  readonly storage: StorageLimits
+  /** Files to copy in, each from an open descriptor that bubblewrap reads and closes. */
+  readonly files: readonly { readonly path: string; readonly fd: number }[]
+  readonly infoFd: number
+  /** Ends the sandbox when the thread that started it ends. */
+  readonly dieWithParent: boolean
+}
+
+const ENVIRONMENT: Readonly<Record<string, string>> = {
+  HOME: SANDBOX_HOME,
+  USER: SANDBOX_USER,
+  LOGNAME: SANDBOX_USER,
+  SHELL: '/bin/sh',
+  PATH: '/usr/local/bin:/usr/bin:/bin',
+  LANG: 'C.UTF-8',
+  TERM: 'xterm-256color',
+}
+
+/** The options of one sandbox for bubblewrap's `--args` (bwrap(1)), in the order they are carried out. */
+export function toBubblewrapArguments(options: BubblewrapOptions): string[] {
+  const { layout, storage } = options
+  const tmpfs = (mode: string, bytes: number, path: string): string[] => [
+    ...['--perms', mode, '--size', String(bytes), '--tmpfs', path],
+  ]
+  return [
+    ...['--unshare-user', '--uid', String(SANDBOX_UID), '--gid', String(SANDBOX_UID)],
+    ...['--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup'],
+    // User namespaces inside would open most of the kernel's surface again.
+    '--disable-userns',
+    ...['--cap-drop', 'ALL', '--new-session', '--hostname', SANDBOX_HOSTNAME],
+    // The agent itself is pid 1: no signal from inside stops or kills it, and its end ends the sandbox.
+    '--as-pid-1',
+    ...(options.dieWithParent ? ['--die-with-parent'] : []),
+    ...['--info-fd', String(options.infoFd)],
+    ...layout.binds.flatMap((path) => ['--ro-bind', path, path]),
+    ...layout.symlinks.flatMap(({ path, target }) => ['--symlink', target, path]),
+    // Copies, not binds: a bind shows its path on the host in /proc/self/mountinfo.
+    ...options.files.flatMap(({ path, fd }) => ['--perms', '0444', '--file', String(fd), path]),
+    ...['--proc', '/proc', '--dev', '/dev'],
+    ...tmpfs('1777', storage.shmBytes, '/dev/shm'),
+    ...tmpfs('1777', storage.tmpBytes, '/tmp'),
+    ...tmpfs('0700', storage.homeBytes, SANDBOX_HOME),
+    // Both are tmpfs without a size, owned by the sandbox's user.
+    ...['--remount-ro', '/dev', '--remount-ro', '/'],
+    ...['--chdir', SANDBOX_HOME],
+    ...Object.entries(ENVIRONMENT).flatMap(([name, value]) => ['--setenv', name, value]),
+  ]
+}
+
+/**
+ * The sandbox's first command: sets what bubblewrap has no option for, says so on `readyFd`, and becomes
+ * `argv`. POSIX `ulimit -f` counts blocks of 512 bytes. A hard limit already lower than asked for stays.
+ */
+export function toFirstCommand(argv: readonly string[], limits: ProcessLimits, readyFd: number): string[] {
+  const script = [
+    'ulimit -c 0',
+    `ulimit -f ${Math.ceil(limits.fileBytes / 512)} 2>/dev/null`,
+    // In this order: soft <= hard at every moment.
+    `ulimit -S -n ${limits.openFilesSoft} 2>/dev/null`,
+    `ulimit -H -n ${limits.openFilesHard} 2>/dev/null`,
+    '[ -x "$1" ] || { echo "$1 cannot be run in the sandbox" >&2; exit 127; }',
+    `echo ready >&${readyFd}`,
+    `exec "$@" 2>/dev/null ${readyFd}>&-`,
+  ]
+  return ['/bin/sh', '-c', script.join('\n'), 'sh', ...argv]
+}

@@ -1,0 +1,152 @@
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import type { Readable, Writable } from 'node:stream'
+import type { Profile } from '../backend.ts'
+import {
+  type ProcessLimits,
+  type StorageLimits,
+  toBubblewrapArguments,
+  toFirstCommand,
+} from './bubblewrap-arguments.ts'
+import type { RootLayout } from './root-files.ts'
+
+// Below 10: a POSIX shell redirects no higher descriptor.
+const ARGS_FD = 4
+const INFO_FD = 5
+const READY_FD = 6
+const FIRST_FILE_FD = 7
+
+const STDERR_BYTES = 4096
+const INFO_BYTES = 4096
+
+/** A bubblewrap process that waits for its arguments: it has made no namespace and run nothing yet. */
+export interface HeldBubblewrap {
+  /** The outer process, outside the sandbox, that lives as long as the sandbox. */
+  readonly pid: number
+  /** Resolves when the outer process is gone and reaped. */
+  readonly exited: Promise<void>
+  /**
+   * Lets it go. Resolves with the host's pid of the sandbox's first process once that one is about to
+   * become the agent. Rejects with what bubblewrap said.
+   */
+  release(): Promise<{ innerPid: number }>
+  readonly kill: () => void
+}
+
+export interface BubblewrapHost {
+  readonly bwrapPath: string
+  readonly layout: RootLayout
+  readonly storage: StorageLimits
+  readonly processLimits: ProcessLimits
+  readonly dieWithParent: boolean
+  /** Descriptors this process would pass on by accident; see `findInheritableDescriptors`. */
+  readonly inheritable: readonly number[]
+}
+
+/**
+ * Starts bubblewrap for a profile, held. Reading its options from a pipe that is still empty is what holds it,
+ * so that the caller can move it to its cgroup before there is anything to escape from. Should this
+ * server die meanwhile, the pipe ends, and without options bubblewrap has no file system to run from.
+ */
+export async function spawnBubblewrap(
+  host: BubblewrapHost,
+  options: { readonly profile: Profile; readonly listeningFd: number; readonly uid: number | undefined },
+): Promise<HeldBubblewrap> {
+  const { profile, uid } = options
+  const sources = [...host.layout.files, ...profile.files]
+  const opened: number[] = []
+  const open = (path: string): number => {
+    const fd = openSync(path, 'r')
+    opened.push(fd)
+    return fd
+  }
+  try {
+    // Fresh descriptors each time: their offset is shared with the process that reads them.
+    const fds = sources.map(({ source }) => open(source))
+    const stdio: StdioOptions = [
+      ...(['ignore', 'ignore', 'pipe'] as const),
+      options.listeningFd,
+      ...(['pipe', 'pipe', 'pipe'] as const),
+      ...fds,
+    ]
+    for (const fd of host.inheritable) {
+      while (stdio.length <= fd) stdio.push('ignore')
+      if (fd >= FIRST_FILE_FD + fds.length) stdio[fd] = open('/dev/null')
+    }
+    const args = toBubblewrapArguments({
+      layout: host.layout,
+      storage: host.storage,
+      files: sources.map(({ path }, index) => ({ path, fd: FIRST_FILE_FD + index })),
+      infoFd: INFO_FD,
+      dieWithParent: host.dieWithParent,
+    })
+    const command = toFirstCommand(profile.argv, host.processLimits, READY_FD)
+    const child = spawn(host.bwrapPath, ['--args', String(ARGS_FD), '--', ...command], {
+      cwd: '/',
+      env: {}, // It would show in /proc/1/environ inside.
+      stdio,
+      ...(uid === undefined ? {} : { uid, gid: uid }),
+    })
+    return await toHeld(child, args)
+  } finally {
+    for (const fd of opened) closeSync(fd)
+  }
+}
+
+async function toHeld(child: ChildProcess, args: readonly string[]): Promise<HeldBubblewrap> {
+  const { pid } = child
+  if (pid === undefined) {
+    throw await new Promise<Error>((resolve) => child.once('error', resolve))
+  }
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  // From a kill() that fails, for one; the exit is what counts.
+  child.on('error', () => {})
+  // Node's type knows the first five.
+  const pipes: readonly unknown[] = child.stdio
+  const argsPipe = pipes[ARGS_FD] as Writable
+  argsPipe.on('error', () => {}) // It died; its exit tells.
+  const stderr = readBounded(child.stderr, STDERR_BYTES, () => false)
+  const info = readBounded(pipes[INFO_FD], INFO_BYTES, (text) => text.includes('}'))
+  const ready = readBounded(pipes[READY_FD], INFO_BYTES, (text) => text.includes('\n'))
+  void exited.then(() => argsPipe.destroy())
+  return {
+    pid,
+    exited,
+    kill: () => void child.kill('SIGKILL'),
+    async release() {
+      argsPipe.end(args.map((arg) => `${arg}\0`).join(''))
+      const [infoText, readyText] = await Promise.all([info.text, ready.text])
+      const innerPid = Number(/"child-pid":\s*(\d+)/.exec(infoText)?.[1])
+      if (readyText === '' || !Number.isInteger(innerPid)) {
+        await exited
+        const said = (await stderr.text).trim()
+        throw new Error(
+          `bubblewrap could not make the sandbox: ${said || `it ended with ${child.exitCode ?? child.signalCode}`}`,
+        )
+      }
+      stderr.stop()
+      return { innerPid }
+    },
+  }
+}
+
+/** Reads a stream until it ends, `isDone` says so, or `stop()`; keeps the first `maxBytes`. */
+function readBounded(
+  stream: unknown,
+  maxBytes: number,
+  isDone: (text: string) => boolean,
+): { text: Promise<string>; stop(): void } {
+  // Made as a pipe by spawn above.
+  const readable = stream as Readable
+  let text = ''
+  const whole = new Promise<string>((resolve) => {
+    readable.setEncoding('utf8')
+    readable.on('data', (chunk: string) => {
+      text = (text + chunk).slice(0, maxBytes)
+      if (isDone(text)) readable.destroy()
+    })
+    readable.on('error', () => {})
+    readable.once('close', () => resolve(text))
+  })
+  return { text: whole, stop: () => void readable.destroy() }
+}

@@ -1,0 +1,110 @@
+import unittest
+
+from client import AgentCase
+
+
+class OutputTest(AgentCase):
+    def test_output_keeps_its_order_among_python_c_and_children(self):
+        code = '''
+import ctypes, os, subprocess, sys
+libc = ctypes.CDLL(None)
+for i in range(20):
+    print('p', end='')
+    os.system('printf s')
+    libc.printf(b'c')
+    subprocess.run(['printf', 'b'])
+    os.write(1, b'w')
+    sys.stdout.buffer.write(b'u\\n')'''
+        self.assertEqual(self.run_code(code).text(), 'pscbwu\n' * 20)
+
+    def test_any_text_can_be_printed(self):
+        self.assertEqual(self.run_code('print("é😀\\ud800\\0\\x1b[1m")').text(), 'é😀\\ud800\0\x1b[1m\n')
+
+    def test_bytes_that_are_not_utf8_become_replacement_characters(self):
+        result = self.run_code('import os; os.write(1, b"a\\xffb\\xe2\\x82")')
+        self.assertEqual(result.text(), 'a\ufffdb\ufffd')
+        self.assertEqual(self.run_code('import os; os.write(1, b"\\xac!")').text(), '\ufffd!')
+
+    def test_standard_error_is_apart(self):
+        result = self.run_code('import sys; print("o"); print("e", file=sys.stderr)')
+        self.assertEqual((result.text(), result.text('stderr')), ('o\n', 'e\n'))
+
+    def test_replaced_streams_come_back(self):
+        self.run_code('import sys, io; sys.stdout = io.StringIO(); sys.stderr.close(); sys.stdin = None; input = None; del input')
+        result = self.run_code('print("o"); print("e", file=sys.stderr)')
+        self.assertEqual((result.text(), result.text('stderr')), ('o\n', 'e\n'))
+
+    def test_two_hundred_megabytes(self):
+        execution = self.start('s = "x" * (1 << 20)\nfor i in range(200): print(s)')
+        total = 0
+        while True:
+            event = self.connection.receive()
+            if event['type'] != 'stream':
+                break
+            total += len(event['text'])
+        self.assertEqual((event['type'], event['id'], total), ('execute_reply', execution, 200 * ((1 << 20) + 1)))
+
+    def test_many_small_prints_arrive_in_few_events(self):
+        result = self.run_code('for i in range(50000): print(i)')
+        self.assertEqual(result.text(), ''.join(f'{i}\n' for i in range(50000)))
+        self.assertLess(len(result.events), 2000)
+
+    def test_output_while_nothing_runs_belongs_to_nobody(self):
+        self.run_code('import threading\ngate = threading.Event()\ndef f():\n    gate.wait()\n    print("late")\nthreading.Thread(target=f).start()')
+        self.assertEqual(self.run_code('threading.Timer(0.05, gate.set).start()').text(), '')
+        event = self.of_type('stream')[-1]
+        self.assertIsNone(event['id'])
+
+
+class InputTest(AgentCase):
+    def answer(self, execution, text):
+        return self.request('input', {'execution': execution, 'text': text}, wait=False)
+
+    def ask(self, code):
+        execution = self.start(code)
+        return execution, self.of_type('input_request')[-1]
+
+    def test_input(self):
+        execution, request = self.ask('print("before"); x = input("Name? "); x')
+        self.assertEqual((request['prompt'], request['password'], request['id']), ('Name? ', False, execution))
+        self.answer(execution, 'Bob')
+        result = self.finish(execution)
+        self.assertEqual((result.value, result.text()), ("'Bob'", ''))
+
+    def test_password_and_stdin(self):
+        execution, request = self.ask('import getpass; getpass.getpass("Secret: ")')
+        self.assertEqual((request['prompt'], request['password']), ('Secret: ', True))
+        self.answer(execution, 'x')
+        self.assertEqual(self.finish(execution).value, "'x'")
+        for expression, value in [('sys.stdin.readline()', "'y\\n'"), ('sys.stdin.read()', "'y\\n'"), ('next(iter(sys.stdin))', "'y\\n'")]:
+            execution, request = self.ask(f'import sys; {expression}')
+            self.assertEqual(request['prompt'], '')
+            self.answer(execution, 'y')
+            self.assertEqual(self.finish(execution).value, value)
+
+    def test_end_of_file(self):
+        execution, _ = self.ask('input()')
+        self.answer(execution, '\x04')
+        self.assertEqual(self.finish(execution).error['name'], 'EOFError')
+
+    def test_interrupted_input_does_not_eat_the_next_answer(self):
+        execution, _ = self.ask('try: input()\nexcept KeyboardInterrupt: print("caught")\ninput()')
+        self.request('interrupt', {'execution': execution}, wait=False)
+        self.of_type('input_request')
+        self.answer(execution, 'second')
+        self.assertEqual(self.finish(execution).value, "'second'")
+
+    def test_input_that_nobody_waits_for(self):
+        self.assertEqual(self.request('input', {'execution': 'none', 'text': ''})['code'], 'not-running')
+
+    def test_replaced_stdin_is_read(self):
+        self.assertEqual(self.run_code('import sys, io; sys.stdin = io.StringIO("line\\n"); input()').value, "'line'")
+
+    def test_large_answer(self):
+        execution, _ = self.ask('len(input())')
+        self.answer(execution, 'é' * 1_000_000)
+        self.assertEqual(self.finish(execution).value, '1000000')
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -9,7 +9,6 @@ import type { Duplex } from 'node:stream'
 import { after, before, describe, test } from 'node:test'
 import { pino } from 'pino'
 import type { Backend, Profile, Sandbox } from '../../packages/server/src/backend/backend.ts'
-import { findOwnCgroups } from '../../packages/server/src/backend/local/cgroup-probe.ts'
 import { createLocalBackend } from '../../packages/server/src/backend/local/local-backend.ts'
 import { backendContract, talk } from './backend.contract.ts'
 
@@ -44,7 +43,9 @@ backendContract('local', {
 
 const STORAGE = { homeBytes: 8 * MIB, tmpBytes: 4 * MIB, shmBytes: 4 * MIB }
 const LIMITS = { memoryBytes: 128 * MIB, processes: 32, cpuWeight: 100 }
-const profile = (marker = 'agent'): Profile => ({
+/** Other runs of this file may go on at the same time. */
+const toMarker = (name: string): string => `${name}-${process.pid}`
+const profile = (marker = toMarker('agent')): Profile => ({
   name: 'stand-in',
   argv: ['/usr/bin/python3', '-I', '-S', '/cob/agent.py', marker],
   files: [{ path: '/cob/agent.py', source: join(HERE, 'stand-in-agent.py') }],
@@ -61,7 +62,7 @@ describe('local backend', { timeout: 120_000 }, () => {
   const withAgent = async (
     use: (run: (source: string) => Promise<unknown>, sandbox: Sandbox, stream: Duplex) => Promise<void>,
     limits = LIMITS,
-    marker = 'agent',
+    marker = toMarker('agent'),
   ): Promise<void> => {
     const sandbox = await backend.prepare(profile(marker))
     try {
@@ -86,7 +87,7 @@ describe('local backend', { timeout: 120_000 }, () => {
       () =>
         withAgent(
           async () => {
-            const [one, two] = ['marker-one', 'marker-two'].map(
+            const [one, two] = [toMarker('one'), toMarker('two')].map(
               (marker) => new Set(findProcesses(marker).map(({ uid }) => uid)),
             )
             assert.equal(one?.size, 1)
@@ -94,10 +95,10 @@ describe('local backend', { timeout: 120_000 }, () => {
             assert.equal(new Set([...(one ?? []), ...(two ?? []), 0]).size, 3)
           },
           LIMITS,
-          'marker-two',
+          toMarker('two'),
         ),
       LIMITS,
-      'marker-one',
+      toMarker('one'),
     ))
 
   test('the root holds a system and nothing of the host', () =>
@@ -211,17 +212,15 @@ result = '\\n'.join(texts)`),
 
   test("there is no network, not even the host's loopback or its abstract sockets", async () => {
     const tcp = createServer().listen(0, '127.0.0.1')
-    const abstract = createServer().listen('\0cob-test-abstract')
+    const name = toMarker('cob-abstract')
+    const abstract = createServer().listen(`\0${name}`)
     await Promise.all([once(tcp, 'listening'), once(abstract, 'listening')])
     try {
       const { port } = tcp.address() as { port: number }
       await withAgent(async (run) => {
         await assert.rejects(run(`socket.create_connection(('127.0.0.1', ${port}), 1)`), /Connection refused/)
         await assert.rejects(run("socket.create_connection(('192.0.2.1', 80), 1)"), /unreachable/)
-        await assert.rejects(
-          run("s = socket.socket(socket.AF_UNIX); s.connect('\\0cob-test-abstract')"),
-          /refused/,
-        )
+        await assert.rejects(run(`s = socket.socket(socket.AF_UNIX); s.connect('\\0${name}')`), /refused/)
         assert.deepEqual(await run('result = [name for _, name in socket.if_nameindex()]'), ['lo'])
       })
     } finally {
@@ -280,7 +279,7 @@ result = [written, failure]`)
     }))
 
   test('processes stop at their limit, and destroy ends all of them quickly', async () => {
-    const sandbox = await backend.prepare(profile('fork-marker'))
+    const sandbox = await backend.prepare(profile(toMarker('fork')))
     await backend.assign(sandbox, { ...LIMITS, processes: 20 })
     const stream = await backend.connect(sandbox)
     const forked = await run(
@@ -303,7 +302,7 @@ result = count`,
     const start = performance.now()
     await backend.destroy(sandbox)
     assert.ok(performance.now() - start < 3000)
-    assert.deepEqual(findProcesses('fork-marker'), [])
+    assert.deepEqual(findProcesses(toMarker('fork')), [])
     stream.destroy()
   })
 
@@ -344,28 +343,42 @@ result = count`,
     for (let afterMs = 0; afterMs < 20; afterMs += 2) {
       const dir = mkdtempSync(join(dataDir, '..', 'closing-'))
       const other = await createLocalBackend({ dataDir: dir, log })
-      const starting = other.prepare(profile('closing-marker')).catch(() => {})
+      const starting = other.prepare(profile(toMarker('closing'))).catch(() => {})
       const { promise, resolve } = Promise.withResolvers<void>()
       setTimeout(resolve, afterMs)
       await promise
       await other.close()
       await starting
-      assert.deepEqual(findProcesses('closing-marker'), [], `after ${afterMs} ms`)
+      assert.deepEqual(findProcesses(toMarker('closing')), [], `after ${afterMs} ms`)
       assert.deepEqual(readdirSync(join(dir, 'run')), [], `after ${afterMs} ms`)
     }
   })
 
+  test('a sandbox whose outer process was killed is still destroyed completely', async () => {
+    const marker = toMarker('orphan')
+    const sandbox = await backend.prepare(profile(marker))
+    const outer = findProcesses(marker).find(
+      ({ pid }) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'bwrap\n',
+    )
+    assert.ok(outer)
+    process.kill(outer.pid, 'SIGKILL')
+    await sandbox.exited
+    assert.equal(findProcesses(marker).length, 1)
+    await backend.destroy(sandbox)
+    assert.deepEqual(findProcesses(marker), [])
+  })
+
   test('what a killed server left is gone once the next one has started', async () => {
     const dir = mkdtempSync(join(dataDir, '..', 'crash-'))
-    const child = spawn(process.execPath, [join(HERE, 'local-crash.ts'), dir, 'crash-marker'], {
+    const child = spawn(process.execPath, [join(HERE, 'local-crash.ts'), dir, toMarker('crash')], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     await once(child.stdout, 'data')
     child.kill('SIGKILL')
     await once(child, 'exit')
-    assert.ok(findProcesses('crash-marker').length > 0, 'sandboxes outlive their server')
+    assert.ok(findProcesses(toMarker('crash')).length > 0, 'sandboxes outlive their server')
     const next = await createLocalBackend({ dataDir: dir, log })
-    assert.deepEqual(await settle(() => findProcesses('crash-marker'), []), [])
+    assert.deepEqual(await settle(() => findProcesses(toMarker('crash')), []), [])
     assert.deepEqual(readdirSync(join(dir, 'run')), [])
     await next.close()
   })
@@ -403,15 +416,13 @@ function takeInventory(): unknown {
     descriptors: readdirSync('/proc/self/fd').length,
     sockets: readdirSync(join(dataDir, 'run')),
     mounts: readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length,
-    groups: findOwnCgroups().flatMap(({ dir }) =>
-      readdirSync(dir)
-        .filter((name) => name.startsWith('cob-'))
-        .flatMap((name) => readdirSync(join(dir, name), { withFileTypes: true }))
-        .filter((entry) => entry.isDirectory())
-        .map(({ name }) => name),
-    ),
+    groups: readFileSync(join(dataDir, 'cgroups'), 'utf8')
+      .split('\n')
+      .filter((dir) => existsSync(dir))
+      .flatMap((dir) => readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory()))
+      .map(({ name }) => name),
     children: readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8'),
-    agents: findProcesses('agent'),
+    agents: findProcesses(toMarker('agent')),
   }
 }
 

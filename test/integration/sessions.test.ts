@@ -53,7 +53,7 @@ const ENDS = [
   {
     name: 'killing everything',
     reason: 'crashed',
-    code: 'print("partial")\nimport os; os.kill(-1, 9)',
+    code: 'print("partial")\nimport os; os.kill(os.getpid(), 9)',
     limits: {},
   },
   {

@@ -141,8 +141,8 @@ export function createSessions(options: SessionsOptions): Sessions {
       await execution.settled(waitMs, signal)
       return session.answer(execution)
     },
-    restart: (owner, kernelId) => find(owner, kernelId).restart(),
-    destroy: (owner, kernelId) => find(owner, kernelId).end('user-requested'),
+    restart: async (owner, kernelId) => find(owner, kernelId).restart(),
+    destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
     async close() {
       closing = true
       reaper.close()

@@ -19,6 +19,7 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
       const file = (name: string): string => join(dir, `memory.${name}`)
       const swapFile = file('memsw.limit_in_bytes')
       const hasSwapLimit = existsSync(swapFile)
+      // Keeps the limit a limit where the kernel has none for swap.
       await writeFile(file('swappiness'), '0')
       // The kernel insists on limit <= limit with swap at every moment.
       const raising = hasSwapLimit && memoryBytes > readNumber(dir, 'memory.memsw.limit_in_bytes')

@@ -120,9 +120,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
     await started.catch(() => {})
     if (outer) await endProcesses()
     await host.sockets.unlink(id)
-    lastUsage = usage()
     await cgroup?.remove()
-    cgroup = undefined
     // Last: an id is free only when nothing of its former user is left.
     if (uid !== undefined) host.uids?.give(uid)
     uid = undefined
@@ -139,7 +137,9 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
     limit: applyLimits,
     connect: () =>
       host.sockets.connect(id).catch((error: unknown) => {
-        throw new Error(`sandbox ${id}: its agent ${ended ? 'has ended' : 'does not listen'}`, { cause: error })
+        throw new Error(`sandbox ${id}: its agent ${ended ? 'has ended' : 'does not listen'}`, {
+          cause: error,
+        })
       }),
     usage,
     destroy() {

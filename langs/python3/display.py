@@ -6,6 +6,17 @@ import sys
 
 from . import bundles
 
+# Debian's matplotlib looks for its configuration in /etc only, which a sandbox may not have.
+_ETC_MATPLOTLIBRC = '/etc/matplotlibrc'
+_SHIPPED_MATPLOTLIBRC = '/usr/share/matplotlib/mpl-data/matplotlibrc'
+
+
+def prepare_environ(environ):
+    """Lets matplotlib find what it needs, here and in programs that code starts."""
+    environ.setdefault('MPLCONFIGDIR', '/tmp/matplotlib')
+    if not os.path.exists(_ETC_MATPLOTLIBRC) and os.path.exists(_SHIPPED_MATPLOTLIBRC):
+        environ.setdefault('MATPLOTLIBRC', _SHIPPED_MATPLOTLIBRC)
+
 
 class Display:
     """Sends MIME bundles with `emit(type, fields, sync)`; in forked children it prints."""

@@ -9,7 +9,7 @@ import types
 
 from . import interrupts, tracebacks
 from .asking import Asker
-from .display import Display
+from .display import Display, prepare_environ
 from .execution import NotCompiled, Runner
 from .imports import ImportHook
 from .interrupts import Held
@@ -40,7 +40,7 @@ class Evaluator:
             'linecache': self._sources.fill,
             **self._display.patches,
         }))
-        os.environ.setdefault('MPLCONFIGDIR', '/tmp/matplotlib')
+        prepare_environ(os.environ)
         unbuffer_libc()
         self._restore()
 

@@ -15,8 +15,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'test' / 'agent'))
-PYTHON = os.environ.get('COB_TEST_PYTHON', '/usr/bin/python3')
+PYTHON = sys.executable
 FORK = {'start': 'fork', 'module': 'evaluator'}
 TIMEOUT = 20
 
@@ -122,9 +121,7 @@ class AgentCase(unittest.TestCase):
         listener.close()
         self.addCleanup(self._stop)
         self.connection = self.connect()
-        while self.attached['state'] != 'ready':
-            if self.connection.receive().get('state') == 'ready':
-                break
+        self.of_type('status')  # sent or replayed on every first attach
 
     def _stop(self):
         self.connection.close()
@@ -150,6 +147,7 @@ class AgentCase(unittest.TestCase):
 
     def connect(self, after=0):
         connection = Connection(self.socket_path)
+        self.addCleanup(connection.close)
         connection.send({'id': 'attach', 'method': 'attach', 'params': {'protocol': 1, 'after': after}})
         self.attached = connection.receive()
         return connection

@@ -81,8 +81,8 @@ Rich()''')
 
     def test_display_keeps_its_place_between_prints(self):
         result = self.run_code('for i in range(20):\n    print(i)\n    display(i)')
-        kinds = [event['type'] for event in result.events[:-1]]
-        self.assertEqual(kinds, ['stream', 'display_data'] * 20)
+        shown = ''.join(event.get('text') or f"[{event['data']['text/plain']}]" for event in result.events[:-1])
+        self.assertEqual(shown, ''.join(f'{i}\n[{i}]' for i in range(20)))
 
     def test_too_large_values_are_cut_with_a_note(self):
         plain = self.run_code('"é" * (9 << 20)').value

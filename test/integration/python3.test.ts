@@ -221,10 +221,10 @@ test('a session holds the common mistakes of a program: recursion, memory, deep 
   assert.equal(await value('2 + 2'), '4')
 })
 
-test('it runs on 20,480 KB, the least the kernel type asks for', async () => {
+test('it runs on 32,768 KB, the least the kernel type asks for', async () => {
   const { body } = await server.call<{ langs: { lang: string; version: string }[] }>('GET', '/v1/langs')
   assert.match(body.langs.find(({ lang }) => lang === 'python3')?.version ?? '', /^Python 3\./)
-  const small = await server.create({ resourceLimits: { maxMem: 20_480 } })
+  const small = await server.create({ resourceLimits: { maxMem: 32_768 } })
   assert.equal((await server.run(small, 'sum(range(1000))')).value?.['text/plain'], '499500')
   const { status, body: problem } = await server.call('POST', '/v1/kernel/create', {
     lang: 'python3',

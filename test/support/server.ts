@@ -77,7 +77,7 @@ export async function startServer(environment: Record<string, string> = {}): Pro
     info: (kernelId) => expect(200, call<KernelInfo>('GET', `/v1/kernel/${kernelId}`)),
     async gone(kernelId) {
       for (const giveUpAt = performance.now() + 20_000; performance.now() < giveUpAt; ) {
-        const { status, body } = await call('GET', `/v1/kernel/${kernelId}`)
+        const { status, body } = await call<Problem>('GET', `/v1/kernel/${kernelId}`)
         if (status === 404) return body
         await new Promise((resolve) => setTimeout(resolve, 50))
       }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import type { Server } from 'node:net'
 import path from 'node:path'
 import { createLocalBackend } from './backend/local/local-backend.ts'
 import type { Config } from './config.ts'
@@ -7,7 +8,8 @@ import { createHttpServer } from './http/server.ts'
 import { createLangs } from './langs/registry.ts'
 import { createLogger } from './observe/logger.ts'
 import { createSessions } from './sessions/manager.ts'
-import { formatKey, openFirstKey } from './store/first-key.ts'
+import { openFirstKey } from './store/first-key.ts'
+import { formatKey } from './store/key.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
@@ -44,7 +46,11 @@ export async function serve(config: Config): Promise<RunningServer> {
         uidBase: config.uidBase,
         uidCount: config.uidCount,
         allowUnenforced: config.allowUnenforcedLimits,
-        storage: { homeBytes: config.workSizeKb * KB, tmpBytes: config.tmpSizeKb * KB, shmBytes: config.tmpSizeKb * KB },
+        storage: {
+          homeBytes: config.workSizeKb * KB,
+          tmpBytes: config.tmpSizeKb * KB,
+          shmBytes: config.tmpSizeKb * KB,
+        },
         log: logger,
       }),
       createLangs({
@@ -90,7 +96,7 @@ export async function serve(config: Config): Promise<RunningServer> {
     )
 
     await http.listen({ host: config.host, port: config.port })
-    const url = toUrl(config.host, http.addresses()[0]?.port ?? config.port)
+    const url = toUrl(config.host, http.server.address())
     const info: ServerInfo = { url, pid: process.pid, startedAt: new Date().toISOString() }
     closers.push(() => folder.remove('server.json'))
     folder.write('server.json', `${JSON.stringify(info)}\n`)
@@ -114,9 +120,10 @@ export function openStore(config: Pick<Config, 'dataDir'>): Store {
   return createSqliteStore(path.join(config.dataDir, 'cob.db'))
 }
 
-function toUrl(host: string, port: number): string {
+function toUrl(host: string, address: ReturnType<Server['address']>): string {
+  if (address === null || typeof address === 'string') throw new Error('the server has no port')
   const name = host.includes(':') ? `[${host}]` : host
-  return `http://${name}:${port}`
+  return `http://${name}:${address.port}`
 }
 
 function readVersion(): string {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { access, constants, readdir, readFile } from 'node:fs/promises'
+import { access, constants, mkdir, readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { type LangInfo, type LangManifest, langManifestSchema } from '@cob/protocol'
@@ -26,6 +26,7 @@ export interface LangsOptions {
  * type's evaluator. Throws a readable error for a broken manifest.
  */
 export async function createLangs(options: LangsOptions): Promise<Langs> {
+  await mkdir(options.bundleDir, { recursive: true, mode: 0o700 })
   const folders = (await readdir(options.langsDir, { withFileTypes: true })).filter((entry) =>
     entry.isDirectory(),
   )

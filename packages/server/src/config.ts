@@ -1,0 +1,259 @@
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import path from 'node:path'
+import { MAX_FRAME_BYTES } from '@cob/protocol'
+import { z } from 'zod'
+
+/** Room for the JSON around a body's code in one frame of the channel. */
+const FRAME_OVERHEAD_BYTES = 65_536
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+
+/** Environment variables are strings; numbers in the file may be numbers. */
+const whole = (min: number, max: number = Number.MAX_SAFE_INTEGER) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' && /^\d{1,16}$/.test(value) ? Number(value) : value),
+    z
+      .int(`a whole number from ${min} to ${max}`)
+      .min(min, `a whole number from ${min} to ${max}`)
+      .max(max, `a whole number from ${min} to ${max}`),
+  )
+const flag = z.preprocess(
+  (value) => (value === '1' || value === 'true' ? true : value === '0' || value === 'false' ? false : value),
+  z.boolean('1 or 0'),
+)
+const text = z.string().min(1, 'not empty')
+const key = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9_-]{4,64}:[\x21-\x39\x3b-\x7e]{8,128}$/,
+    'accessKey:secretKey, 4 to 64 of A-Z a-z 0-9 _ - and 8 to 128 printable characters',
+  )
+
+interface Meta {
+  readonly help: string
+  readonly unit?: string
+  /** What stands for the default where it depends on the machine. */
+  readonly defaultText?: string
+}
+const settings = z.registry<Meta>()
+const describe = <S extends z.ZodType>(schema: S, meta: Meta): S => {
+  settings.add(schema, meta)
+  return schema
+}
+
+/** Every setting. `COB_` and the name in capitals is its variable; the name itself its key in the file. */
+const configSchema = z.strictObject({
+  host: describe(text.default('127.0.0.1'), { help: 'Address to listen on.' }),
+  port: describe(whole(0, 65_535).default(8081), { help: 'Port to listen on; 0 picks a free one.' }),
+  dataDir: describe(text.optional(), {
+    help: 'Folder for keys, sockets and server.json.',
+    defaultText: '$XDG_DATA_HOME/cob or ~/.local/share/cob',
+  }),
+  bootstrapKey: describe(key.optional(), {
+    help: 'First key, `accessKey:secretKey`; created at start if absent.',
+    defaultText: 'made at the first start',
+  }),
+  logLevel: describe(z.enum(LOG_LEVELS, `one of ${LOG_LEVELS.join(', ')}`).default('info'), {
+    help: 'Least level that is logged.',
+  }),
+
+  defaultMemoryKb: describe(whole(1).default(524_288), {
+    unit: 'KB',
+    help: 'Memory of a kernel that asks for none.',
+  }),
+  maxMemoryKb: describe(whole(1).default(2_097_152), {
+    unit: 'KB',
+    help: 'Most memory a kernel may ask for.',
+  }),
+  defaultQueryTimeoutMs: describe(whole(1).default(60_000), {
+    unit: 'ms',
+    help: 'Time of one query, if none is asked for.',
+  }),
+  maxQueryTimeoutMs: describe(whole(1).default(3_600_000), {
+    unit: 'ms',
+    help: 'Longest query time a kernel may ask for.',
+  }),
+  defaultIdleTimeoutMs: describe(whole(1).default(3_600_000), {
+    unit: 'ms',
+    help: 'Time without a query after which a kernel ends.',
+  }),
+  maxIdleTimeoutMs: describe(whole(1).default(86_400_000), {
+    unit: 'ms',
+    help: 'Longest idle time a kernel may ask for.',
+  }),
+  defaultCpuCreditMs: describe(whole(0).default(0), {
+    unit: 'ms',
+    help: 'CPU time of a kernel in all; 0: no limit.',
+  }),
+  maxCpuCreditMs: describe(whole(0).default(0), {
+    unit: 'ms',
+    help: 'Most CPU time a kernel may ask for; 0: no limit.',
+  }),
+
+  maxKernels: describe(whole(1).default(1000), { help: 'Kernels of all keys together.' }),
+  maxKernelsPerKey: describe(whole(1).default(500), { help: 'Kernels of one key.' }),
+  maxProcesses: describe(whole(4, 30_000).default(128), { help: 'Processes and threads of one kernel.' }),
+  maxQueued: describe(whole(1, 1000).default(16), { help: 'Executions that may wait on one kernel.' }),
+  workSizeKb: describe(whole(64).default(524_288), {
+    unit: 'KB',
+    help: 'Most that /home/work of a kernel may hold; counts towards its memory.',
+  }),
+  tmpSizeKb: describe(whole(64).default(262_144), {
+    unit: 'KB',
+    help: 'The same for /tmp and for /dev/shm.',
+  }),
+
+  uidBase: describe(whole(1000, 2_000_000_000).default(200_000), {
+    help: 'First host uid for sandboxes, when the server runs as root.',
+  }),
+  uidCount: describe(whole(1, 1_000_000).default(65_536), { help: 'Number of such uids.' }),
+  allowUnenforcedLimits: describe(flag.default(false), {
+    help: 'Start although this host cannot enforce every limit.',
+  }),
+
+  maxBodyBytes: describe(whole(1024, MAX_FRAME_BYTES - FRAME_OVERHEAD_BYTES).default(4_194_304), {
+    unit: 'bytes',
+    help: 'Largest request body.',
+  }),
+  rateLimit: describe(whole(1).default(1_000_000), { help: 'Requests of one key in 15 minutes.' }),
+  rateLimitAddress: describe(whole(1).default(20_000), {
+    help: 'Requests without a valid key from one address in 15 minutes.',
+  }),
+
+  url: describe(z.url('a URL such as http://127.0.0.1:8081').optional(), {
+    help: 'For the cob command: the server to talk to.',
+    defaultText: 'from server.json',
+  }),
+  key: describe(key.optional(), {
+    help: 'For the cob command: the key to use.',
+    defaultText: 'from bootstrap-key',
+  }),
+})
+
+type Parsed = z.infer<typeof configSchema>
+export type Config = Readonly<Omit<Parsed, 'dataDir'> & { dataDir: string }>
+
+/** The configuration cannot be used; the message says what to change, a line each. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+const PREFIX = 'COB_'
+const FILE_VARIABLE = 'COB_CONFIG'
+const NAMES = Object.keys(configSchema.shape)
+const toVariable = (name: string): string =>
+  PREFIX + name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+const BY_VARIABLE = new Map(NAMES.map((name) => [toVariable(name), name]))
+
+/**
+ * Reads the settings once: those of the JSON file that `COB_CONFIG` names, overridden by the environment. Throws `ConfigError`
+ * for an unknown name, a value that is not accepted, or a default above its limit.
+ */
+export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  const problems: string[] = []
+  const given: Record<string, unknown> = { ...readFile(environment[FILE_VARIABLE]) }
+  for (const name of Object.keys(given)) {
+    if (!NAMES.includes(name))
+      problems.push(`${environment[FILE_VARIABLE]}: there is no setting "${name}".${didYouMean(name, NAMES)}`)
+  }
+  for (const [variable, value] of Object.entries(environment)) {
+    if (!variable.startsWith(PREFIX) || variable === FILE_VARIABLE || value === undefined) continue
+    const name = BY_VARIABLE.get(variable)
+    if (name === undefined)
+      problems.push(`There is no setting ${variable}.${didYouMean(variable, [...BY_VARIABLE.keys()])}`)
+    else given[name] = value
+  }
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+
+  const parsed = configSchema.safeParse(given)
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map(({ path: [name], message }) => {
+      const shown =
+        name === 'bootstrapKey' || name === 'key' ? 'its value' : JSON.stringify(given[String(name)])
+      return `${toVariable(String(name))}: ${shown} is not accepted; it takes ${message}.`
+    })
+    throw new ConfigError(lines.join('\n'))
+  }
+  return Object.freeze({
+    ...checked(parsed.data),
+    dataDir: path.resolve(parsed.data.dataDir ?? defaultDataDir(environment)),
+  })
+}
+
+const PAIRS = [
+  ['defaultMemoryKb', 'maxMemoryKb'],
+  ['defaultQueryTimeoutMs', 'maxQueryTimeoutMs'],
+  ['defaultIdleTimeoutMs', 'maxIdleTimeoutMs'],
+  ['defaultCpuCreditMs', 'maxCpuCreditMs'],
+] as const
+
+function checked(config: Parsed): Parsed {
+  const problems = PAIRS.filter(([low, high]) => config[high] > 0 && config[low] > config[high]).map(
+    ([low, high]) =>
+      `${toVariable(low)} is ${config[low]}, above ${toVariable(high)}, which is ${config[high]}. Lower the first or raise the second.`,
+  )
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  return config
+}
+
+function readFile(file: string | undefined): Record<string, unknown> {
+  if (file === undefined) return {}
+  try {
+    const content: unknown = JSON.parse(readFileSync(file, 'utf8'))
+    if (typeof content === 'object' && content !== null && !Array.isArray(content)) return { ...content }
+    throw new Error('it is not a JSON object')
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new ConfigError(`${FILE_VARIABLE} names ${file}, which cannot be read: ${why}`, { cause })
+  }
+}
+
+function defaultDataDir(environment: NodeJS.ProcessEnv): string {
+  return path.join(
+    environment.XDG_DATA_HOME || path.join(environment.HOME || homedir(), '.local/share'),
+    'cob',
+  )
+}
+
+function didYouMean(name: string, known: readonly string[]): string {
+  const [nearest] = known
+    .map((candidate) => ({ candidate, far: distance(name, candidate) }))
+    .sort((a, b) => a.far - b.far)
+  return nearest && nearest.far <= name.length / 2 ? ` Did you mean ${nearest.candidate}?` : ''
+}
+
+/** Levenshtein's edit distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+/** The reference page, Markdown. */
+export function configReference(): string {
+  const rows = Object.entries(configSchema.shape).map(([name, schema]) => {
+    const meta = settings.get(schema)
+    const fallback = schema.safeParse(undefined).data
+    const shown = meta?.defaultText ?? (fallback === undefined ? '' : `\`${fallback}\``)
+    return `| \`${toVariable(name)}\` | ${shown} | ${meta?.unit ?? ''} | ${meta?.help ?? ''} |`
+  })
+  return `# Configuration
+
+Generated from \`packages/server/src/config.ts\` by \`npm run generate\`.
+
+Settings come from environment variables. \`${FILE_VARIABLE}\` may name a JSON file as well; its keys are the
+names without \`COB_\`, in camel case (\`COB_MAX_KERNELS\` is \`maxKernels\`), and the environment wins. An
+unknown name or a value that is not accepted stops the start.
+
+| variable | default | unit | meaning |
+|---|---|---|---|
+${rows.join('\n')}
+`
+}

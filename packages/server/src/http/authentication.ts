@@ -1,0 +1,104 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { CobError } from '../errors.ts'
+import { parseKey } from '../store/key.ts'
+import type { Store } from '../store/store.ts'
+import { parseSignatureDate, sign } from './signature.ts'
+
+/** How far a signed request's date may be from the server's clock. */
+const MAX_SKEW_MS = 15 * 60_000
+
+const HOW = 'Send "Authorization: Bearer <accessKey>:<secretKey>", or a signature.'
+
+export interface Authentication {
+  /** The access key of a Bearer request; undefined for a signed one, which needs its body first. Throws `unauthorized`. */
+  bearer(request: FastifyRequest): string | undefined
+  /** The access key of a signed request. Throws `unauthorized`. */
+  signed(request: FastifyRequest, body: Buffer): string
+}
+
+export function createAuthentication(store: Store, now: () => number): Authentication {
+  // Compared with where there is no such key, so that this takes as long as a wrong secret.
+  const noSecret = randomBytes(30).toString('base64url')
+  const secretOf = (accessKey: string): { secret: string; usable: boolean } => {
+    const key = store.findKey(accessKey)
+    return { secret: key?.secretKey ?? noSecret, usable: key !== undefined && key.disabledAt === null }
+  }
+
+  return {
+    bearer(request) {
+      const header = request.headers.authorization
+      if (header === undefined) throw unauthorized(`There is no Authorization header. ${HOW}`)
+      const [, scheme = '', rest = ''] = /^(\S+)\s+(.*)$/.exec(header) ?? []
+      if (scheme.toLowerCase() === 'sorna') return undefined
+      if (scheme.toLowerCase() !== 'bearer')
+        throw unauthorized(`The Authorization scheme is not known. ${HOW}`)
+      const key = parseKey(rest.trim())
+      if (!key) throw unauthorized('The Bearer token is not of the form <accessKey>:<secretKey>.')
+      const { secret, usable } = secretOf(key.accessKey)
+      if (!isSame(key.secretKey, secret) || !usable)
+        throw unauthorized('The key is unknown, disabled, or its secret is wrong.')
+      return key.accessKey
+    },
+    signed(request, body) {
+      const { accessKey, signature } = parseCredential(request.headers.authorization ?? '')
+      const version = request.headers['x-sorna-version']
+      if (typeof version !== 'string')
+        throw unauthorized('A signed request needs an X-Sorna-Version header, such as v1.20160915.')
+      const dates = [request.headers['x-sorna-date'], request.headers.date].filter(
+        (date) => typeof date === 'string',
+      )
+      if (dates.length === 0) throw unauthorized('A signed request needs a Date or X-Sorna-Date header.')
+
+      const fresh = dates.flatMap((date) => {
+        const parsed = parseSignatureDate(date)
+        return parsed && Math.abs(now() - parsed.at) <= MAX_SKEW_MS ? [{ date, days: parsed.days }] : []
+      })
+      if (fresh.length === 0) {
+        const clock = new Date(now()).toISOString()
+        throw unauthorized(
+          `The date "${dates[0]?.slice(0, 80)}" is not ISO 8601 or RFC 7231 within 15 minutes of the server's clock, which says ${clock}.`,
+        )
+      }
+      const { secret, usable } = secretOf(accessKey)
+      const host = request.headers.host ?? ''
+      const common = { method: request.method, target: request.originalUrl, host, version, body }
+      const matches = fresh.flatMap(({ date, days }) =>
+        days.map((day) => isSame(signature, sign({ ...common, date }, secret, day))),
+      )
+      if (!matches.includes(true) || !usable)
+        throw unauthorized('The key is unknown, disabled, or the signature does not match.')
+      return accessKey
+    },
+  }
+}
+
+function parseCredential(header: string): { accessKey: string; signature: string } {
+  const params = new Map(
+    header
+      .replace(/^\S+\s+/, '')
+      .split(',')
+      .map((pair) => {
+        const [name = '', ...value] = pair.split('=')
+        return [name.trim().toLowerCase(), value.join('=').trim()] as const
+      }),
+  )
+  const method = params.get('signmethod')
+  if (method?.toUpperCase() !== 'HMAC-SHA256') throw unauthorized('signMethod must be HMAC-SHA256.')
+  const [, accessKey, signature] =
+    /^([A-Za-z0-9_-]{4,64}):([0-9a-f]{64})$/i.exec(params.get('credential') ?? '') ?? []
+  if (accessKey === undefined || signature === undefined) {
+    throw unauthorized('credential must be <accessKey>:<signature>, the signature 64 hexadecimal digits.')
+  }
+  return { accessKey, signature: signature.toLowerCase() }
+}
+
+/** In constant time, whatever the lengths. */
+function isSame(a: string, b: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(a), digest(b))
+}
+
+function unauthorized(problem: string): CobError {
+  return CobError.of('unauthorized', { problem })
+}

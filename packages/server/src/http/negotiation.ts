@@ -1,0 +1,32 @@
+import { CobError } from '../errors.ts'
+
+const MAX_WAIT_S = 3600
+
+/** Seconds of the preference `wait` (RFC 7240, 4.3); undefined without one. Throws `invalid-request` for one that is not a number. */
+export function parseWaitS(prefer: string | string[] | undefined): number | undefined {
+  const preferences = [prefer ?? []].flat().join(',').split(',')
+  for (const preference of preferences) {
+    const [, value] = /^\s*wait\s*=\s*"?([^";]*)"?\s*(?:;.*)?$/i.exec(preference) ?? []
+    if (value === undefined) continue
+    const seconds = Number(value.trim())
+    if (/^\d{1,6}$/.test(value.trim()) && seconds <= MAX_WAIT_S) return seconds
+    throw CobError.of('invalid-request', {
+      problem: `Prefer: wait is "${value.slice(0, 40)}"; send whole seconds from 0 to ${MAX_WAIT_S}.`,
+    })
+  }
+  return undefined
+}
+
+/** Whether an `Accept` header (RFC 9110, 12.5.1) allows `type`; the most specific range decides. */
+export function accepts(header: string | undefined, type: string): boolean {
+  if (header === undefined || header.trim() === '') return true
+  const wildcard = `${type.split('/')[0]}/*`
+  const ranges = header.split(',').map((range) => {
+    const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
+    return { name, excluded: parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter)) }
+  })
+  const best = [type, wildcard, '*/*']
+    .map((name) => ranges.find((range) => range.name === name))
+    .find((range) => range !== undefined)
+  return best !== undefined && !best.excluded
+}

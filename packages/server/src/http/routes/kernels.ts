@@ -1,0 +1,143 @@
+import {
+  createKernelSchema,
+  KERNEL_ID_PATTERN,
+  kernelCreatedSchema,
+  kernelInfoSchema,
+  problemSchema,
+  runCodeSchema,
+  runResponseSchema,
+} from '@cob/protocol'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { CobError } from '../../errors.ts'
+import type { Sessions } from '../../sessions/sessions.ts'
+import { accepts, parseWaitS } from '../negotiation.ts'
+
+const params = z.object({ id: z.string().describe('The kernel id') })
+const nothing = z.strictObject({}).nullish()
+const notFound = {
+  404: problemSchema.describe(
+    'There is no such kernel; `reason` and `terminatedAt` tell of one that has ended',
+  ),
+}
+
+/** The contract's four operations on a kernel session, running code, and the list (spec/kernel-management-v1.txt, spec/api.md). */
+export async function kernelRoutes(
+  app: FastifyInstance,
+  { sessions }: { sessions: Sessions },
+): Promise<void> {
+  const routes = app.withTypeProvider<ZodTypeProvider>()
+
+  routes.post(
+    '/v1/kernel/create',
+    {
+      schema: {
+        summary: 'Create a kernel session, or get the live one with the same token',
+        body: createKernelSchema,
+        response: {
+          201: kernelCreatedSchema,
+          406: problemSchema.describe("The limits exceed the server's own"),
+        },
+      },
+    },
+    async ({ owner, body }, reply) => reply.code(201).send(await sessions.create(owner, body)),
+  )
+  routes.get(
+    '/v1/kernels',
+    {
+      schema: {
+        summary: "The key's live kernels",
+        response: { 200: z.object({ kernels: z.array(kernelInfoSchema) }) },
+      },
+    },
+    async ({ owner }) => ({ kernels: sessions.list(owner) }),
+  )
+  routes.get(
+    '/v1/kernel/:id',
+    {
+      schema: {
+        summary: 'Information about a kernel session',
+        params,
+        response: { 200: kernelInfoSchema, ...notFound },
+      },
+    },
+    async ({ owner, params: { id } }) => sessions.info(owner, checked(id)),
+  )
+  routes.delete(
+    '/v1/kernel/:id',
+    {
+      schema: {
+        summary: 'Destroy a kernel session',
+        params,
+        body: nothing,
+        response: { 204: z.null(), ...notFound },
+      },
+    },
+    async ({ owner, params: { id } }, reply) => {
+      await sessions.destroy(owner, checked(id))
+      return reply.code(204).send(null)
+    },
+  )
+  routes.patch(
+    '/v1/kernel/:id',
+    {
+      schema: {
+        summary: 'Restart a kernel session',
+        params,
+        body: nothing,
+        response: { 204: z.null(), ...notFound },
+      },
+    },
+    async ({ owner, params: { id } }, reply) => {
+      await sessions.restart(owner, checked(id))
+      return reply.code(204).send(null)
+    },
+  )
+  routes.post(
+    '/v1/kernel/:id',
+    {
+      schema: {
+        summary: 'Run code, supply input, or fetch the next part of an execution',
+        description: 'With `Prefer: wait=N` an execution still running after N seconds answers `continued`.',
+        params,
+        body: runCodeSchema,
+        response: { 200: runResponseSchema, ...notFound },
+      },
+    },
+    async ({ owner, params: { id }, body, headers }, reply) => {
+      if (!accepts(headers.accept, 'application/json')) {
+        throw CobError.of('not-acceptable-type', { accept: headers.accept ?? '' })
+      }
+      const waitS = parseWaitS(headers.prefer)
+      if (waitS !== undefined) reply.header('preference-applied', `wait=${waitS}`)
+      const signal = goneSignal(reply)
+      try {
+        return {
+          result: await sessions.run(owner, checked(id), body, {
+            waitMs: waitS === undefined ? undefined : waitS * 1000,
+            signal,
+          }),
+        }
+      } catch (error) {
+        // Nobody is there to read an answer; the execution goes on.
+        if (signal.aborted) return reply.hijack()
+        throw error
+      }
+    },
+  )
+}
+
+function checked(id: string): string {
+  if (KERNEL_ID_PATTERN.test(id)) return id
+  throw CobError.of('malformed-kernel-id', { id: id.slice(0, 80) })
+}
+
+/** Aborts when the client goes away before it has its answer. */
+function goneSignal(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort(new Error('the client went away'))
+  })
+  return gone.signal
+}

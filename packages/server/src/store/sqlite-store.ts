@@ -1,0 +1,73 @@
+import { closeSync, openSync } from 'node:fs'
+import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
+import type { Key, Store } from './store.ts'
+
+/** Forward only: the database's `user_version` counts those that ran. */
+const MIGRATIONS = [
+  `CREATE TABLE keys (
+     access_key TEXT PRIMARY KEY,
+     secret_key TEXT NOT NULL,
+     name TEXT NOT NULL,
+     created_at INTEGER NOT NULL,
+     disabled_at INTEGER
+   ) STRICT, WITHOUT ROWID`,
+]
+const BUSY_TIMEOUT_MS = 5000
+
+/**
+ * The embedded store: SQLite at `file`, mode 0600, readable by a second process at the same time. Throws a readable error when the
+ * database was written by a newer version or is no database.
+ */
+export function createSqliteStore(file: string): Store {
+  // Made here, so that it never exists with another mode.
+  if (file !== ':memory:') closeSync(openSync(file, 'a', 0o600))
+  const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+    migrate(db, file)
+  } catch (error) {
+    db.close()
+    throw error
+  }
+  const insert = db.prepare(
+    'INSERT INTO keys (access_key, secret_key, name, created_at, disabled_at) VALUES (?, ?, ?, ?, ?)',
+  )
+  const select = db.prepare('SELECT * FROM keys WHERE access_key = ?')
+  const selectAll = db.prepare('SELECT * FROM keys ORDER BY created_at, access_key')
+  const disable = db.prepare('UPDATE keys SET disabled_at = coalesce(disabled_at, ?) WHERE access_key = ?')
+  return {
+    addKey(key) {
+      insert.run(key.accessKey, key.secretKey, key.name, key.createdAt, key.disabledAt)
+    },
+    findKey(accessKey) {
+      const row = select.get(accessKey)
+      return row && toKey(row)
+    },
+    listKeys: () => selectAll.all().map(toKey),
+    disableKey: (accessKey, at) => disable.run(at, accessKey).changes > 0,
+    close: () => db.close(),
+  }
+}
+
+function migrate(db: DatabaseSync, file: string): void {
+  db.exec('BEGIN IMMEDIATE')
+  const version = Number(db.prepare('PRAGMA user_version').get()?.user_version)
+  if (version > MIGRATIONS.length) {
+    throw new Error(
+      `${file} was written by a newer version of Cob (schema ${version}; this one knows ${MIGRATIONS.length}). Update Cob.`,
+    )
+  }
+  for (const statement of MIGRATIONS.slice(version)) db.exec(statement)
+  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`)
+}
+
+/** The columns are of the types the table declares (STRICT). */
+function toKey(row: Record<string, SQLOutputValue>): Key {
+  return {
+    accessKey: String(row.access_key),
+    secretKey: String(row.secret_key),
+    name: String(row.name),
+    createdAt: Number(row.created_at),
+    disabledAt: row.disabled_at === null ? null : Number(row.disabled_at),
+  }
+}

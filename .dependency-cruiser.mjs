@@ -1,0 +1,46 @@
+// The ranks of ARCHITECTURE.md: imports go one way.
+const server = 'packages/server/src'
+const test = '\\.test\\.ts$'
+
+/** `from` may import of our own code only what `to` matches. */
+const only = (name, comment, from, to) => ({
+  name,
+  comment,
+  severity: 'error',
+  from: { path: from, pathNot: test },
+  to: { path: '^(packages|test|scripts)/', pathNot: to },
+})
+
+const leaves = `^${server}/(errors|observe/)`
+
+export default {
+  forbidden: [
+    { name: 'no-cycles', comment: 'Imports never form a circle.', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'resolvable', comment: 'Every import leads somewhere.', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    only('protocol-imports-nothing', 'The wire schemas stand alone.', '^packages/protocol/', '^packages/protocol/'),
+    only('leaves', 'Errors, configuration and logging know nobody.', `^${server}/(errors|config|observe/|data-folder)`, `^packages/protocol/|^${server}/observe/`),
+    only('channel', 'The channel knows the protocol only.', `^${server}/channel/`, `^packages/protocol/|^${server}/channel/|${leaves}`),
+    only('backend', 'A backend knows no language, session or front.', `^${server}/backend/`, `^packages/protocol/|^${server}/backend/|${leaves}`),
+    only('store', 'A store knows nobody above it.', `^${server}/store/`, `^packages/protocol/|^${server}/store/|${leaves}`),
+    only('langs', 'Kernel types know the backend port only.', `^${server}/langs/`, `^packages/protocol/|^${server}/langs/|^${server}/backend/backend\\.ts|${leaves}`),
+    only(
+      'sessions',
+      'Sessions know ports, the channel and kernel types; neither HTTP nor bubblewrap.',
+      `^${server}/sessions/`,
+      `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/store|langs/lang)\\.ts|${leaves}`,
+    ),
+    only(
+      'fronts',
+      'A front calls sessions; it reaches no backend and no channel.',
+      `^${server}/http/`,
+      `^packages/protocol/|^${server}/http/|^${server}/sessions/sessions\\.ts|^${server}/langs/lang\\.ts|^${server}/store/(store|key)\\.ts|${leaves}`,
+    ),
+    only('cli', 'The command uses the server by its public names.', '^packages/cli/', '^packages/(cli|protocol)/|^packages/server/src/index\\.ts'),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'types'], extensions: ['.ts', '.mjs', '.js'] },
+  },
+}

@@ -1,0 +1,85 @@
+// Prepares a fresh clone: npm packages, Node 24 among them, and the system's packages. Runs before `npm start` and `npm test` on
+// whatever Node is installed (18 or later), so it is plain JavaScript without dependencies.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
+const STAMP = join(ROOT, 'node_modules/.cob-setup')
+const NODE = join(ROOT, 'node_modules/.bin/node')
+
+/** Something of the system that is needed: where it is found, and Debian's package for it. */
+const SYSTEM = [
+  { name: 'bubblewrap', packageName: 'bubblewrap', isThere: () => ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'].some(existsSync) },
+  { name: '/usr/bin/python3', packageName: 'python3', isThere: () => existsSync('/usr/bin/python3') },
+]
+const FOR_TESTS = [
+  { name: 'numpy', packageName: 'python3-numpy', isThere: () => canImport('numpy') },
+  { name: 'matplotlib', packageName: 'python3-matplotlib', isThere: () => canImport('matplotlib') },
+]
+
+const say = (text) => process.stderr.write(`cob: ${text}\n`)
+const stop = (text) => {
+  say(text)
+  process.exit(1)
+}
+
+installNpmPackages()
+installSystemPackages(process.argv.includes('--test') ? [...SYSTEM, ...FOR_TESTS] : SYSTEM)
+
+function installNpmPackages() {
+  const lock = createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json'))).digest('hex')
+  if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === lock && existsSync(NODE)) return
+  say('installing npm packages (half a minute) ...')
+  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
+  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error']
+  const done = spawnSync(npm[0], [...npm.slice(1), ...args], { cwd: ROOT, stdio: ['ignore', 2, 2] })
+  if (done.status !== 0) stop('npm ci failed; what it said is above. Check the network and the npm registry, then try again.')
+  ensureNode()
+  writeFileSync(STAMP, lock)
+}
+
+/** The package `node` brings its binary by an install script, which some npm settings leave out. */
+function ensureNode() {
+  if (nodeVersion() >= 24) return
+  const done = spawnSync(process.execPath, ['installArchSpecificPackage.js'], { cwd: join(ROOT, 'node_modules/node'), stdio: ['ignore', 2, 2] })
+  if (done.status !== 0 || nodeVersion() < 24) {
+    stop('Node 24 did not install. Allow the install script of the npm package "node" (npm config set ignore-scripts false), then try again.')
+  }
+}
+
+function nodeVersion() {
+  try {
+    return Number.parseInt(execFileSync(NODE, ['--version'], { encoding: 'utf8' }).slice(1), 10)
+  } catch {
+    return 0
+  }
+}
+
+function installSystemPackages(wanted) {
+  const isMissing = ({ isThere }) => !isThere()
+  const missing = wanted.filter(isMissing)
+  if (missing.length === 0) return
+  const names = missing.map(({ name }) => name).join(', ')
+  const packages = missing.map(({ packageName }) => packageName).join(' ')
+  const isRoot = process.getuid?.() === 0
+  if (!isRoot || !existsSync('/usr/bin/apt-get')) {
+    stop(`${names} missing. Install with:\n\n    sudo apt-get update && sudo apt-get install -y ${packages}\n\n(on other systems: the packages of the same name), then try again.`)
+  }
+  say(`installing ${packages} ...`)
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = (...args) => spawnSync('/usr/bin/apt-get', ['-qq', ...args], { stdio: ['ignore', 2, 2], env: environment }).status === 0
+  const install = () => apt('install', '-y', '--no-install-recommends', ...packages.split(' '))
+  if (!(apt('update') && install()) || missing.some(isMissing)) {
+    stop(`could not install ${packages}; what apt-get said is above. Install them by hand:\n\n    apt-get update && apt-get install -y ${packages}\n`)
+  }
+}
+
+/** With the interpreter sandboxes use, and by looking, as importing takes a second. */
+function canImport(module) {
+  if (!existsSync('/usr/bin/python3')) return false
+  const code = `import importlib.util, sys; sys.exit(importlib.util.find_spec(${JSON.stringify(module)}) is None)`
+  return spawnSync('/usr/bin/python3', ['-c', code], { stdio: 'ignore' }).status === 0
+}

@@ -34,9 +34,10 @@ function installNpmPackages() {
   if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === lock && existsSync(NODE)) return
   say('installing npm packages (half a minute) ...')
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
-  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error']
+  // Not `npm ci`, which refuses a lock file that lacks an optional package of another platform.
+  const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
   const done = spawnSync(npm[0], [...npm.slice(1), ...args], { cwd: ROOT, stdio: ['ignore', 2, 2] })
-  if (done.status !== 0) stop('npm ci failed; what it said is above. Check the network and the npm registry, then try again.')
+  if (done.status !== 0) stop('npm install failed; what it said is above. Check the network and the npm registry, then try again.')
   ensureNode()
   writeFileSync(STAMP, lock)
 }

@@ -15,14 +15,56 @@ const leaves = `^${server}/(errors|observe/)`
 
 export default {
   forbidden: [
-    { name: 'no-cycles', comment: 'Imports never form a circle.', severity: 'error', from: {}, to: { circular: true } },
-    { name: 'resolvable', comment: 'Every import leads somewhere.', severity: 'error', from: {}, to: { couldNotResolve: true } },
-    only('protocol-imports-nothing', 'The wire schemas stand alone.', '^packages/protocol/', '^packages/protocol/'),
-    only('leaves', 'Errors, configuration and logging know nobody.', `^${server}/(errors|config|observe/|data-folder)`, `^packages/protocol/|^${server}/observe/`),
-    only('channel', 'The channel knows the protocol only.', `^${server}/channel/`, `^packages/protocol/|^${server}/channel/|${leaves}`),
-    only('backend', 'A backend knows no language, session or front.', `^${server}/backend/`, `^packages/protocol/|^${server}/backend/|${leaves}`),
-    only('store', 'A store knows nobody above it.', `^${server}/store/`, `^packages/protocol/|^${server}/store/|${leaves}`),
-    only('langs', 'Kernel types know the backend port only.', `^${server}/langs/`, `^packages/protocol/|^${server}/langs/|^${server}/backend/backend\\.ts|${leaves}`),
+    {
+      name: 'no-cycles',
+      comment: 'Imports never form a circle.',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+    {
+      name: 'resolvable',
+      comment: 'Every import leads somewhere.',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    only(
+      'protocol-imports-nothing',
+      'The wire schemas stand alone.',
+      '^packages/protocol/',
+      '^packages/protocol/',
+    ),
+    only(
+      'leaves',
+      'Errors, configuration and logging know nobody.',
+      `^${server}/(errors|config|observe/|data-folder)`,
+      `^packages/protocol/|^${server}/observe/`,
+    ),
+    only(
+      'channel',
+      'The channel knows the protocol only.',
+      `^${server}/channel/`,
+      `^packages/protocol/|^${server}/channel/|${leaves}`,
+    ),
+    only(
+      'backend',
+      'A backend knows no language, session or front.',
+      `^${server}/backend/`,
+      `^packages/protocol/|^${server}/backend/|${leaves}`,
+    ),
+    only(
+      'store',
+      'A store knows nobody above it.',
+      `^${server}/store/`,
+      `^packages/protocol/|^${server}/store/|${leaves}`,
+    ),
+    only(
+      'langs',
+      'Kernel types know the backend port only.',
+      `^${server}/langs/`,
+      `^packages/protocol/|^${server}/langs/|^${server}/backend/backend\\.ts|${leaves}`,
+    ),
     only(
       'sessions',
       'Sessions know ports, the channel and kernel types; neither HTTP nor bubblewrap.',
@@ -35,12 +77,21 @@ export default {
       `^${server}/http/`,
       `^packages/protocol/|^${server}/http/|^${server}/sessions/sessions\\.ts|^${server}/langs/lang\\.ts|^${server}/store/(store|key)\\.ts|${leaves}`,
     ),
-    only('cli', 'The command uses the server by its public names.', '^packages/cli/', '^packages/(cli|protocol)/|^packages/server/src/index\\.ts'),
+    only(
+      'cli',
+      'The command uses the server by its public names.',
+      '^packages/cli/',
+      '^packages/(cli|protocol)/|^packages/server/src/index\\.ts',
+    ),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'types'], extensions: ['.ts', '.mjs', '.js'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'types'],
+      extensions: ['.ts', '.mjs', '.js'],
+    },
   },
 }

@@ -12,7 +12,11 @@ const NODE = join(ROOT, 'node_modules/.bin/node')
 
 /** Something of the system that is needed: where it is found, and Debian's package for it. */
 const SYSTEM = [
-  { name: 'bubblewrap', packageName: 'bubblewrap', isThere: () => ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'].some(existsSync) },
+  {
+    name: 'bubblewrap',
+    packageName: 'bubblewrap',
+    isThere: () => ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'].some(existsSync),
+  },
   { name: '/usr/bin/python3', packageName: 'python3', isThere: () => existsSync('/usr/bin/python3') },
 ]
 const FOR_TESTS = [
@@ -30,14 +34,17 @@ installNpmPackages()
 installSystemPackages(process.argv.includes('--test') ? [...SYSTEM, ...FOR_TESTS] : SYSTEM)
 
 function installNpmPackages() {
-  const lock = createHash('sha256').update(readFileSync(join(ROOT, 'package-lock.json'))).digest('hex')
+  const lock = createHash('sha256')
+    .update(readFileSync(join(ROOT, 'package-lock.json')))
+    .digest('hex')
   if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === lock && existsSync(NODE)) return
   say('installing npm packages (half a minute) ...')
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
   // Not `npm ci`, which refuses a lock file that lacks an optional package of another platform.
   const args = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']
   const done = spawnSync(npm[0], [...npm.slice(1), ...args], { cwd: ROOT, stdio: ['ignore', 2, 2] })
-  if (done.status !== 0) stop('npm install failed; what it said is above. Check the network and the npm registry, then try again.')
+  if (done.status !== 0)
+    stop('npm install failed; what it said is above. Check the network and the npm registry, then try again.')
   ensureNode()
   writeFileSync(STAMP, lock)
 }
@@ -45,9 +52,14 @@ function installNpmPackages() {
 /** The package `node` brings its binary by an install script, which some npm settings leave out. */
 function ensureNode() {
   if (nodeVersion() >= 24) return
-  const done = spawnSync(process.execPath, ['installArchSpecificPackage.js'], { cwd: join(ROOT, 'node_modules/node'), stdio: ['ignore', 2, 2] })
+  const done = spawnSync(process.execPath, ['installArchSpecificPackage.js'], {
+    cwd: join(ROOT, 'node_modules/node'),
+    stdio: ['ignore', 2, 2],
+  })
   if (done.status !== 0 || nodeVersion() < 24) {
-    stop('Node 24 did not install. Allow the install script of the npm package "node" (npm config set ignore-scripts false), then try again.')
+    stop(
+      'Node 24 did not install. Allow the install script of the npm package "node" (npm config set ignore-scripts false), then try again.',
+    )
   }
 }
 
@@ -67,14 +79,20 @@ function installSystemPackages(wanted) {
   const packages = missing.map(({ packageName }) => packageName).join(' ')
   const isRoot = process.getuid?.() === 0
   if (!isRoot || !existsSync('/usr/bin/apt-get')) {
-    stop(`${names} missing. Install with:\n\n    sudo apt-get update && sudo apt-get install -y ${packages}\n\n(on other systems: the packages of the same name), then try again.`)
+    stop(
+      `${names} missing. Install with:\n\n    sudo apt-get update && sudo apt-get install -y ${packages}\n\n(on other systems: the packages of the same name), then try again.`,
+    )
   }
   say(`installing ${packages} ...`)
   const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (...args) => spawnSync('/usr/bin/apt-get', ['-qq', ...args], { stdio: ['ignore', 2, 2], env: environment }).status === 0
+  const apt = (...args) =>
+    spawnSync('/usr/bin/apt-get', ['-qq', ...args], { stdio: ['ignore', 2, 2], env: environment }).status ===
+    0
   const install = () => apt('install', '-y', '--no-install-recommends', ...packages.split(' '))
   if (!(apt('update') && install()) || missing.some(isMissing)) {
-    stop(`could not install ${packages}; what apt-get said is above. Install them by hand:\n\n    apt-get update && apt-get install -y ${packages}\n`)
+    stop(
+      `could not install ${packages}; what apt-get said is above. Install them by hand:\n\n    apt-get update && apt-get install -y ${packages}\n`,
+    )
   }
 }
 

@@ -106,9 +106,9 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
         while (ring[0] && ring[0].seq <= request.params.seq) ring.shift()
         return
       case 'execute':
-        if (running) return emit({ id: request.id, type: 'fail', code: 'busy', message: 'busy' })
-        running = request.id
-        void run(request.id, request.params.code)
+        if (running) emit({ id: request.id, type: 'fail', code: 'busy', message: 'busy' })
+        else void run(request.id, request.params.code)
+        running ??= request.id
         return
       case 'input':
         waiting?.(request.params.text)

@@ -5,16 +5,14 @@ import { z } from 'zod'
 import type { Langs } from '../../langs/lang.ts'
 
 export async function langRoutes(app: FastifyInstance, { langs }: { langs: Langs }): Promise<void> {
-  app
-    .withTypeProvider<ZodTypeProvider>()
-    .get(
-      '/v1/langs',
-      {
-        schema: {
-          summary: 'The kernel types of this server',
-          response: { 200: z.object({ langs: z.array(langInfoSchema) }) },
-        },
+  app.withTypeProvider<ZodTypeProvider>().get(
+    '/v1/langs',
+    {
+      schema: {
+        summary: 'The kernel types of this server',
+        response: { 200: z.object({ langs: z.array(langInfoSchema) }) },
       },
-      async () => ({ langs: langs.list() }),
-    )
+    },
+    async () => ({ langs: langs.list() }),
+  )
 }

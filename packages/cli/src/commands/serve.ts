@@ -1,0 +1,51 @@
+import { loadConfig, type RunningServer, serve } from '@cob/server'
+import type { AddCommand } from '../program.ts'
+
+const CODE = String.raw`print(\"Hello, world!\")\n6 * 7`
+
+export const addServe: AddCommand = (program, done) => {
+  program
+    .command('serve')
+    .description('Start the server; ctrl-C ends it and its sessions.')
+    .addHelpText('after', '\nExamples:\n  cob serve\n  COB_PORT=9000 COB_DATA_DIR=/srv/cob cob serve')
+    .action(async () => {
+      const config = loadConfig()
+      process.stderr.write('cob: starting ...\n')
+      const stopped = stopSignal()
+      const server = await serve(config)
+      process.stdout.write(welcome(server, config.dataDir))
+      await stopped
+      process.stderr.write('cob: ending sessions ...\n')
+      await server.close()
+      done(0)
+    })
+}
+
+/** Resolves at the first SIGINT or SIGTERM; the second gets its usual effect. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const signals = ['SIGINT', 'SIGTERM'] as const
+    const stop = (): void => {
+      for (const signal of signals) process.off(signal, stop)
+      resolve()
+    }
+    for (const signal of signals) process.on(signal, stop)
+  })
+}
+
+function welcome({ url, key, firstStart }: RunningServer, dataDir: string): string {
+  return `
+  Cob listens on   ${url}
+  Key              ${key}
+                   ${firstStart ? 'made now and kept' : 'kept'} in ${dataDir}/bootstrap-key
+  API              ${url}/docs
+
+  Paste this to run some Python:
+
+    KERNEL=$(curl -s ${url}/v1/kernel/create -H 'Authorization: Bearer ${key}' \\
+      -H 'Content-Type: application/json' -d '{"lang": "python3"}' | cut -d '"' -f 4)
+    curl -s ${url}/v1/kernel/$KERNEL -H 'Authorization: Bearer ${key}' \\
+      -H 'Content-Type: application/json' -d '{"code": "${CODE}"}'
+
+`
+}

@@ -1,0 +1,32 @@
+import { Command } from 'commander'
+import { addKernels } from './commands/kernels.ts'
+import { addKeys } from './commands/keys.ts'
+import { addRun } from './commands/run.ts'
+import { addServe } from './commands/serve.ts'
+
+/** Adds one verb; `done` takes the exit status. */
+export type AddCommand = (program: Command, done: (exitCode: number) => void) => void
+
+export function createProgram(): { run(args: readonly string[]): Promise<number> } {
+  let exitCode = 0
+  const program = new Command('cob')
+    .description('Kernel sessions: isolated, stateful interpreters behind an HTTP API.')
+    .exitOverride()
+    .showHelpAfterError('(--help tells what there is)')
+    .addHelpText(
+      'after',
+      '\nSettings are environment variables COB_*; docs/reference/configuration.md lists them.',
+    )
+  const add: readonly AddCommand[] = [addServe, addRun, addKeys, addKernels]
+  for (const one of add) {
+    one(program, (code) => {
+      exitCode = code
+    })
+  }
+  return {
+    async run(args) {
+      await program.parseAsync(args, { from: 'user' })
+      return exitCode
+    },
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * `npm test`: every check there is, a line each, the full output of those that fail, and last `N passed, N failed`. With `--static`
+ * only those that run no program of ours.
+ */
+import { spawn } from 'node:child_process'
+import { globSync } from 'node:fs'
+import path from 'node:path'
+
+const ROOT = path.dirname(import.meta.dirname)
+const PYTHON = '/usr/bin/python3'
+
+interface Result {
+  readonly passed: number
+  readonly failed: number
+}
+interface Check {
+  readonly name: string
+  readonly command: readonly [string, ...string[]]
+  /** How many tests the output tells of; a check without counts as one. */
+  readonly count?: (output: string) => Result | undefined
+}
+
+const nodeCounts = (output: string): Result | undefined => {
+  const number = (what: string): number | undefined => {
+    const found = new RegExp(`^(?:ℹ|#) ${what} (\\d+)$`, 'm').exec(output)?.[1]
+    return found === undefined ? undefined : Number(found)
+  }
+  const [tests, passed] = [number('tests'), number('pass')]
+  return tests === undefined || passed === undefined ? undefined : { passed, failed: tests - passed }
+}
+const pythonCounts = (output: string): Result | undefined => {
+  const run = Number(/^Ran (\d+) tests? in/m.exec(output)?.[1] ?? Number.NaN)
+  if (Number.isNaN(run)) return undefined
+  // A skipped test is one that did not show what it is for.
+  const bad = [...output.matchAll(/(?:failures|errors|skipped|unexpected successes)=(\d+)/g)].reduce(
+    (sum, [, count]) => sum + Number(count),
+    0,
+  )
+  return { passed: run - bad, failed: bad }
+}
+const tests = (name: string, ...patterns: string[]): Check => ({
+  name,
+  command: [
+    'node',
+    '--test',
+    '--test-concurrency=2',
+    ...patterns.flatMap((pattern) => globSync(pattern, { cwd: ROOT })).sort(),
+  ],
+  count: nodeCounts,
+})
+
+const STATIC: readonly Check[] = [
+  { name: 'format and lint', command: ['biome', 'ci', '--error-on-warnings', '.'] },
+  { name: 'types', command: ['tsc', '--noEmit', '-p', '.'] },
+  { name: 'ranks and cycles', command: ['depcruise', '--config', '.dependency-cruiser.mjs', 'packages'] },
+  { name: 'unused code', command: ['knip'] },
+  { name: 'generated files', command: ['node', 'scripts/generate.ts', '--check'] },
+]
+const DYNAMIC: readonly Check[] = [
+  {
+    name: 'agent',
+    command: [PYTHON, '-W', 'error', '-m', 'unittest', 'discover', '-s', 'test/agent'],
+    count: pythonCounts,
+  },
+  tests('unit', 'packages/*/src/**/*.test.ts'),
+  tests('contract', 'test/contract/**/*.test.ts'),
+  tests('integration', 'test/integration/**/*.test.ts'),
+]
+
+const startedAt = performance.now()
+// The static checks run beside the tests, one after the other: two things at a time on two cores.
+const lanes = process.argv.includes('--static') ? [STATIC] : [STATIC, DYNAMIC]
+const results = (await Promise.all(lanes.map(runInOrder))).flat()
+const sum = (pick: (result: Result) => number): number =>
+  results.reduce((total, result) => total + pick(result), 0)
+const failed = sum((result) => result.failed)
+console.log(`\nall checks: ${seconds(startedAt)}`)
+console.log(`${sum((result) => result.passed)} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1
+
+async function runInOrder(checks: readonly Check[]): Promise<Result[]> {
+  const done: Result[] = []
+  for (const check of checks) done.push(await run(check))
+  return done
+}
+
+async function run({ name, command: [program, ...args], count }: Check): Promise<Result> {
+  const began = performance.now()
+  const { output, status } = await execute(program, args)
+  const counted = count?.(output) ?? {
+    passed: status === 0 && !count ? 1 : 0,
+    failed: status === 0 && !count ? 0 : 1,
+  }
+  // A run may fail although each of its tests passed, a leak after the last one for instance.
+  const result = status !== 0 && counted.failed === 0 ? { ...counted, failed: 1 } : counted
+  const word = result.failed === 0 ? 'ok    ' : 'FAILED'
+  console.log(
+    `${word} ${name.padEnd(18)} ${seconds(began).padStart(8)}  ${result.passed} passed, ${result.failed} failed`,
+  )
+  if (result.failed > 0) console.log(`\n$ ${program} ${args.join(' ')}\n${output}`)
+  return result
+}
+
+function execute(program: string, args: readonly string[]): Promise<{ output: string; status: number }> {
+  return new Promise((resolve) => {
+    const environment: NodeJS.ProcessEnv = {
+      ...process.env,
+      PATH: `${path.join(ROOT, 'node_modules/.bin')}:${process.env.PATH}`,
+      FORCE_COLOR: '0',
+    }
+    // A test run inside a test run would report to its parent.
+    delete environment.NODE_TEST_CONTEXT
+    const child = spawn(program, args, { cwd: ROOT, env: environment, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8')
+      stream.on('data', (text: string) => {
+        output += text
+      })
+    }
+    child.on('error', (error) => resolve({ output: `${program} cannot be run: ${error.message}`, status: 1 }))
+    child.on('close', (status) => resolve({ output, status: status ?? 1 }))
+  })
+}
+
+function seconds(since: number): string {
+  return `${((performance.now() - since) / 1000).toFixed(1)} s`
+}

@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs'
+import { pino } from 'pino'
+import { createHttpServer } from '../packages/server/src/http/server.ts'
+import type { Sessions } from '../packages/server/src/sessions/sessions.ts'
+import { createSqliteStore } from '../packages/server/src/store/sqlite-store.ts'
+
+/** `openapi.json`, from the schemas that check requests. No request is made, so the sessions need not be there. */
+export async function openapiDocument(): Promise<string> {
+  // npm requires the field.
+  const { version } = JSON.parse(
+    readFileSync(new URL('../packages/server/package.json', import.meta.url), 'utf8'),
+  ) as { version: string }
+  const store = createSqliteStore(':memory:')
+  const app = createHttpServer({
+    sessions: {} as Sessions,
+    langs: { find: () => undefined, list: () => [] },
+    store,
+    logger: pino({ level: 'silent' }),
+    version,
+    maxBodyBytes: 1024,
+    rateLimit: { perKey: 1, perAddress: 1 },
+    ready: () => true,
+  })
+  try {
+    await app.ready()
+    return `${JSON.stringify(app.swagger(), null, 2)}\n`
+  } finally {
+    await app.close()
+    store.close()
+  }
+}

@@ -162,11 +162,11 @@ class AgentCase(unittest.TestCase):
             return request_id
         return self.until(lambda event: event.get('id') == request_id and event['type'] in ('reply', 'fail'))[-1]
 
-    def until(self, condition):
+    def until(self, condition, timeout=TIMEOUT):
         """Events up to and including the first for which `condition` holds."""
         events = []
         while True:
-            event = self.connection.receive()
+            event = self.connection.receive(timeout)
             if event is None:
                 raise AssertionError(f'the agent hung up after {events[-3:]}')
             events.append(event)
@@ -180,9 +180,9 @@ class AgentCase(unittest.TestCase):
         """Starts an execution; its id."""
         return self.request('execute', {'code': code}, wait=False)
 
-    def finish(self, execution):
+    def finish(self, execution, timeout=TIMEOUT):
         return Result(self.until(lambda event: event['id'] == execution and event['type'] in ('execute_reply', 'fail')
-                                 or event.get('state') == 'dead'))
+                                 or event.get('state') == 'dead', timeout))
 
     def run_code(self, code):
         return self.finish(self.start(code))

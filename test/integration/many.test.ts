@@ -1,67 +1,71 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
-import { test } from 'node:test'
-import { startServer } from '../support/server.ts'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, test } from 'node:test'
+import { createApiClient } from '../support/api-client.ts'
+import { footprint } from '../support/footprint.ts'
+import { startServerProcess } from '../support/server-process.ts'
 
 const SESSIONS = 200
-
-/** What a session occupies on the host, counted from outside. */
-function footprint(dataDir: string): Record<string, number> {
-  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-  const commands = processes.map((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-    } catch {
-      return ''
-    }
-  })
-  return {
-    sandboxProcesses: commands.filter((command) => command.includes('bwrap') || command.includes('/opt/cob/'))
-      .length,
-    cgroups: countCgroups('/sys/fs/cgroup'),
-    mounts: readFileSync('/proc/self/mountinfo', 'utf8').split('\n').length,
-    runEntries: readdirSync(`${dataDir}/run`).length,
-    descriptors: readdirSync('/proc/self/fd').length,
-  }
-}
-
-function countCgroups(dir: string): number {
-  const children = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory())
-  return children.reduce((sum, { name }) => sum + 1 + countCgroups(`${dir}/${name}`), 0)
-}
+const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-many-'))
+after(() => rmSync(dataDir, { recursive: true, force: true }))
 
 test(`${SESSIONS} sessions at once are created, used and destroyed, and nothing of them is left`, async () => {
-  const server = await startServer()
+  const server = await startServerProcess(dataDir)
+  const api = createApiClient(server.url, server.key)
   try {
-    const warm = await server.create()
-    await server.call('DELETE', `/v1/kernel/${warm}`)
-    const before = footprint(server.dataDir)
+    await api.destroy(await api.create())
+    const before = footprint(dataDir, server.pid)
+    assert.equal(before.processes, 0)
 
-    const ids = await Promise.all(Array.from({ length: SESSIONS }, () => server.create()))
+    const ids = await Promise.all(Array.from({ length: SESSIONS }, () => api.create()))
     assert.equal(new Set(ids).size, SESSIONS)
-    const results = await Promise.all(ids.map((id, i) => server.run(id, `x = ${i}\nx * 2`)))
+    const results = await Promise.all(ids.map((id, i) => api.run(id, `x = ${i}\nx * 2`)))
     results.forEach((result, i) => {
       assert.equal(result.value?.['text/plain'], String(i * 2))
     })
-    const { body } = await server.call<{ kernels: unknown[] }>('GET', '/v1/kernels')
+    const { body } = await api.call<{ kernels: unknown[] }>('GET', '/v1/kernels')
     assert.equal(body.kernels.length, SESSIONS)
-    const again = await Promise.all(ids.map((id) => server.run(id, 'x')))
+    const again = await Promise.all(ids.map((id) => api.run(id, 'x')))
     again.forEach((result, i) => {
       assert.equal(result.value?.['text/plain'], String(i))
     })
-    const destroyed = await Promise.all(ids.map((id) => server.call('DELETE', `/v1/kernel/${id}`)))
-    assert.ok(destroyed.every(({ status }) => status === 204))
-
-    const after = footprint(server.dataDir)
-    // Client connections are kept alive by fetch on both ends of this process; they are not the sessions'.
-    const { descriptors: openBefore, ...leftBefore } = before
-    const { descriptors: openAfter, ...leftAfter } = after
-    assert.deepEqual(leftAfter, leftBefore)
-    assert.ok(
-      (openAfter ?? 0) - (openBefore ?? 0) <= 2 * SESSIONS + 50,
-      `descriptors ${openBefore} -> ${openAfter}`,
-    )
+    assert.ok(footprint(dataDir, server.pid).processes >= 2 * SESSIONS)
+    await Promise.all(ids.map((id) => api.destroy(id)))
+    assert.deepEqual(footprint(dataDir, server.pid), before)
   } finally {
-    await server.close()
+    assert.equal(await server.end('SIGTERM'), 0)
+  }
+})
+
+test('SIGTERM answers what runs with the reason, leaves nothing and ends with status 0', async () => {
+  const server = await startServerProcess(dataDir)
+  const api = createApiClient(server.url, server.key)
+  const id = await api.create()
+  const running = api.run(id, 'print("on", flush=True)\nimport time; time.sleep(1000)')
+  while ((await api.info(id)).status !== 'busy') await new Promise((resolve) => setTimeout(resolve, 10))
+  assert.equal(await server.end('SIGTERM'), 0)
+  const { status, reason } = await running
+  assert.deepEqual([status, reason], ['terminated', 'server-shutdown'])
+})
+
+test('what a killed server left is removed by the next one, and a second server on the folder is refused', async () => {
+  const killed = await startServerProcess(dataDir)
+  const api = createApiClient(killed.url, killed.key)
+  await Promise.all([api.create(), api.create()])
+  await assert.rejects(startServerProcess(dataDir), /Another server uses the data folder/)
+  assert.ok(footprint(dataDir, killed.pid).processes >= 4)
+  await killed.end('SIGKILL')
+
+  const next = await startServerProcess(dataDir)
+  try {
+    assert.equal(next.key, killed.key)
+    const { processes, cgroups, runEntries } = footprint(dataDir, next.pid)
+    assert.deepEqual({ processes, cgroups, runEntries }, { processes: 0, cgroups: 0, runEntries: 0 })
+    const after = createApiClient(next.url, next.key)
+    assert.equal((await after.run(await after.create(), '1+1')).value?.['text/plain'], '2')
+  } finally {
+    assert.equal(await next.end('SIGINT'), 0)
   }
 })

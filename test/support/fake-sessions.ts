@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import type { Lang } from '../../packages/server/src/langs/lang.ts'
+import type { Lang, Langs } from '../../packages/server/src/langs/lang.ts'
 import { createSessions, type SessionsOptions } from '../../packages/server/src/sessions/manager.ts'
 import type { Sessions } from '../../packages/server/src/sessions/sessions.ts'
 import type { FakeBackend } from './fake-backend.ts'
@@ -21,27 +21,32 @@ const fakeLang: Lang = {
 const otherLang: Lang = { ...fakeLang, manifest: { ...fakeLang.manifest, lang: 'other', aliases: [] } }
 const info = { aliases: [], displayName: '', version: '1', available: true, features: [] }
 
-/** Sessions on the in-memory backend; kernel types `fake` (alias `f`), `other`, and `absent`, which is not installed. */
+/** Kernel types `fake` (alias `f`), `other`, and `absent`, which is not installed. */
+export function createFakeLangs(): Langs {
+  return {
+    find: (name) =>
+      name === 'fake' || name === 'f'
+        ? { info: { ...info, lang: 'fake' }, lang: fakeLang }
+        : name === 'other'
+          ? { info: { ...info, lang: 'other' }, lang: otherLang }
+          : name === 'absent'
+            ? {
+                info: { ...info, lang: 'absent', available: false, install: 'apt-get install absent' },
+                lang: undefined,
+              }
+            : undefined,
+    list: () => [
+      { ...info, lang: 'fake' },
+      { ...info, lang: 'other' },
+    ],
+  }
+}
+
+/** Sessions on the in-memory backend; see `createFakeLangs`. */
 export function createFakeSessions(backend: FakeBackend, overrides: Partial<SessionsOptions> = {}): Sessions {
   return createSessions({
     backend,
-    langs: {
-      find: (name) =>
-        name === 'fake' || name === 'f'
-          ? { info: { ...info, lang: 'fake' }, lang: fakeLang }
-          : name === 'other'
-            ? { info: { ...info, lang: 'other' }, lang: otherLang }
-            : name === 'absent'
-              ? {
-                  info: { ...info, lang: 'absent', available: false, install: 'apt-get install absent' },
-                  lang: undefined,
-                }
-              : undefined,
-      list: () => [
-        { ...info, lang: 'fake' },
-        { ...info, lang: 'other' },
-      ],
-    },
+    langs: createFakeLangs(),
     limits: {
       memoryKb: { default: 50_000, max: 100_000 },
       queryTimeoutMs: { default: 60_000, max: 100_000 },

@@ -1,91 +1,25 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { KernelInfo, Problem, RunResult } from '@cob/protocol'
 import { loadConfig, type RunningServer, serve } from '@cob/server'
+import { type ApiClient, createApiClient } from './api-client.ts'
 
-export interface Answer<T> {
-  readonly status: number
-  readonly headers: Headers
-  readonly body: T
-}
+export type TestServer = RunningServer & ApiClient
 
-/** A real server on a free port, with everything real behind it, and the few calls the tests make all the time. */
-export interface TestServer extends RunningServer {
-  readonly dataDir: string
-  call<T = Problem>(
-    method: string,
-    path: string,
-    body?: unknown,
-    headers?: Record<string, string>,
-  ): Promise<Answer<T>>
-  /** Creates a python3 kernel, or what `request` says, and returns its id. */
-  create(request?: Record<string, unknown>): Promise<string>
-  run(kernelId: string, code: string, headers?: Record<string, string>, codeId?: string): Promise<RunResult>
-  info(kernelId: string): Promise<KernelInfo>
-  /** Polls until the kernel is gone; the problem document then tells why. */
-  gone(kernelId: string): Promise<Problem>
-}
-
-/** `environment` holds COB_* settings. The data folder is its own and goes away with the server. */
+/**
+ * A real server on a free port in this process, with everything real behind it. `environment` holds COB_* settings; the data folder
+ * goes away with it.
+ */
 export async function startServer(environment: Record<string, string> = {}): Promise<TestServer> {
-  const dataDir = environment.COB_DATA_DIR ?? mkdtempSync(path.join(tmpdir(), 'cob-test-'))
+  const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-test-'))
   const config = loadConfig({ COB_PORT: '0', COB_LOG_LEVEL: 'error', COB_DATA_DIR: dataDir, ...environment })
   const server = await serve(config)
-  const call = async <T>(
-    method: string,
-    target: string,
-    body?: unknown,
-    headers: Record<string, string> = {},
-  ): Promise<Answer<T>> => {
-    const hasBody = body !== undefined
-    const response = await fetch(server.url + target, {
-      method,
-      headers: {
-        authorization: `Bearer ${server.key}`,
-        ...(hasBody ? { 'content-type': 'application/json' } : {}),
-        ...headers,
-      },
-      ...(hasBody ? { body: typeof body === 'string' ? body : JSON.stringify(body) } : {}),
-    })
-    const text = await response.text()
-    // The caller says which of the API's bodies it expects.
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: (text === '' ? undefined : JSON.parse(text)) as T,
-    }
-  }
-  const expect = async <T>(status: number, answer: Promise<Answer<T>>): Promise<T> => {
-    const { status: got, body } = await answer
-    if (got !== status) throw new Error(`expected ${status}, got ${got}: ${JSON.stringify(body)}`)
-    return body
-  }
   return {
     ...server,
-    dataDir,
-    call,
-    async create(request = {}) {
-      const body = { lang: 'python3', ...request }
-      return (await expect(201, call<{ kernelId: string }>('POST', '/v1/kernel/create', body))).kernelId
-    },
-    async run(kernelId, code, headers = {}, codeId) {
-      const body = { code, ...(codeId === undefined ? {} : { codeId }) }
-      return (await expect(200, call<{ result: RunResult }>('POST', `/v1/kernel/${kernelId}`, body, headers)))
-        .result
-    },
-    info: (kernelId) => expect(200, call<KernelInfo>('GET', `/v1/kernel/${kernelId}`)),
-    async gone(kernelId) {
-      for (const giveUpAt = performance.now() + 20_000; performance.now() < giveUpAt; ) {
-        const { status, body } = await call<Problem>('GET', `/v1/kernel/${kernelId}`)
-        if (status === 404) return body
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-      throw new Error(`kernel ${kernelId} is still there`)
-    },
+    ...createApiClient(server.url, server.key),
     async close() {
       await server.close()
-      if (environment.COB_DATA_DIR === undefined) rmSync(dataDir, { recursive: true, force: true })
+      rmSync(dataDir, { recursive: true, force: true })
     },
   }
 }

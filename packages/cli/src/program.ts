@@ -1,11 +1,9 @@
 import { Command } from 'commander'
+import type { AddCommand } from './command.ts'
 import { addKernels } from './commands/kernels.ts'
 import { addKeys } from './commands/keys.ts'
 import { addRun } from './commands/run.ts'
 import { addServe } from './commands/serve.ts'
-
-/** Adds one verb; `done` takes the exit status. */
-export type AddCommand = (program: Command, done: (exitCode: number) => void) => void
 
 export function createProgram(): { run(args: readonly string[]): Promise<number> } {
   let exitCode = 0

@@ -1,8 +1,8 @@
 import { loadConfig } from '@cob/server'
 import type { Command } from 'commander'
 import { type Client, createClient, type Target } from '../client.ts'
+import type { AddCommand } from '../command.ts'
 import { printJson, printTable } from '../print.ts'
-import type { AddCommand } from '../program.ts'
 
 type Options = Target & { json?: boolean }
 

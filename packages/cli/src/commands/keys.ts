@@ -1,7 +1,7 @@
 import { createKey, loadConfig, openStore } from '@cob/server'
 import { CliError } from '../cli-error.ts'
+import type { AddCommand } from '../command.ts'
 import { printJson, printTable } from '../print.ts'
-import type { AddCommand } from '../program.ts'
 
 /** Keys are kept in the data folder; a running server sees a change at once. */
 export const addKeys: AddCommand = (program) => {

@@ -5,9 +5,9 @@ import type { CreateKernel, RunResult } from '@cob/protocol'
 import { type Config, loadConfig, serve } from '@cob/server'
 import { CliError } from '../cli-error.ts'
 import { type Client, connect, createClient, findServer, type Target } from '../client.ts'
+import type { AddCommand } from '../command.ts'
 import { createInputReader } from '../input.ts'
 import { createMediaSaver } from '../media.ts'
-import type { AddCommand } from '../program.ts'
 
 interface Options extends Target {
   readonly memory?: number

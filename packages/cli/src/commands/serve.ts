@@ -1,5 +1,5 @@
 import { loadConfig, type RunningServer, serve } from '@cob/server'
-import type { AddCommand } from '../program.ts'
+import type { AddCommand } from '../command.ts'
 
 const CODE = String.raw`print(\"Hello, world!\")\n6 * 7`
 

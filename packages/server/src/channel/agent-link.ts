@@ -23,7 +23,7 @@ export class LinkClosedError extends Error {
 }
 
 /** An agent's refusal of one request, by its code. */
-export class AgentRefusal extends Error {
+class AgentRefusal extends Error {
   override readonly name = 'AgentRefusal'
   readonly code: string
   constructor(code: string, message: string) {

@@ -1,5 +1,5 @@
 /** Length of the window requests are counted in, ms. */
-export const WINDOW_MS: number = 15 * 60_000
+const WINDOW_MS: number = 15 * 60_000
 /** Counters kept at once; beyond, the window that ends first is forgotten early. */
 const MAX_COUNTERS = 100_000
 

@@ -65,7 +65,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
     },
     clientErrorHandler: answerClientError,
-    frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
+    // Comes before any hook.
+    frameworkErrors: (error, request, reply) => {
+      greet(request, reply)
+      answerError(error, request, reply)
+    },
   })
   const answerError = createErrorHandler(logger, options.maxBodyBytes)
   const authentication = createAuthentication(options.store, now)
@@ -84,6 +88,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     if (!allowance.exceeded) return
     const retryAfterS = Math.ceil(allowance.resetMs / 1000)
     throw CobError.of('rate-limited', { limit, retryAfter: retryAfterS }, { retryAfterS })
+  }
+  const greet = (request: FastifyRequest, reply: FastifyReply): void => {
+    reply.headers({ 'x-request-id': request.id, 'cache-control': 'no-store' })
   }
   const countAddress = (request: FastifyRequest, reply: FastifyReply): void =>
     count(reply, `address ${request.ip}`, options.rateLimit.perAddress)
@@ -111,7 +118,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.setNotFoundHandler(() => {})
 
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers({ 'x-request-id': request.id, 'cache-control': 'no-store' })
+    greet(request, reply)
     if (request.is404) {
       countAddress(request, reply)
       throw CobError.of('no-such-route', { method: request.method, path: request.url.slice(0, 200) })

@@ -19,7 +19,7 @@ export function createValidator({ schema }: { schema: unknown }) {
 }
 
 function toSentence(issue: z.core.$ZodIssue, data: unknown, schema: z.ZodType): string {
-  if (issue.path.length === 0 && data === undefined)
+  if (issue.path.length === 0 && (data ?? undefined) === undefined)
     return `The body is missing; send a JSON object${fieldsOf(schema, [])}.`
   const name = issue.path.length === 0 ? 'The body' : issue.path.join('.')
   if (issue.code === 'unrecognized_keys') {

@@ -2,7 +2,7 @@ import type { CreateKernel, LangManifest } from '@cob/protocol'
 import { CobError } from '../errors.ts'
 
 /** Default and hard limit of one resource; `max` 0 means there is no hard limit. */
-export interface LimitRange {
+interface LimitRange {
   readonly default: number
   readonly max: number
 }

@@ -24,7 +24,7 @@ export type OutputEvent = Extract<
   { type: 'stream' | 'display_data' | 'execute_result' | 'error' }
 >
 
-export type OutputPart = Pick<RunResult, 'stdout' | 'stderr' | 'media' | 'exceptions' | 'value' | 'truncated'>
+type OutputPart = Pick<RunResult, 'stdout' | 'stderr' | 'media' | 'exceptions' | 'value' | 'truncated'>
 
 /** What an execution has put out since it was last taken. Bounded, whatever the code prints. */
 export interface Output {

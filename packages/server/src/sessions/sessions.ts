@@ -3,7 +3,7 @@ import type { CreateKernel, KernelInfo, RunCode, RunResult } from '@cob/protocol
 /** Who owns a session: the access key that created it. */
 export type Owner = string
 
-export interface RunOptions {
+interface RunOptions {
   /** Answer with what there is after this many ms; undefined: wait for the end. */
   readonly waitMs?: number | undefined
   /** Aborts the waiting, not the execution. */

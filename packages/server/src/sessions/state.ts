@@ -1,7 +1,7 @@
 /**
  * The one table of what a session may become. `terminated` is final; anything may start to terminate.
  */
-export const TRANSITIONS = {
+const TRANSITIONS = {
   starting: ['idle', 'terminating'],
   idle: ['busy', 'restarting', 'terminating'],
   busy: ['idle', 'waiting-input', 'restarting', 'terminating'],

@@ -83,6 +83,8 @@ export async function spawnBubblewrap(
     const command = toFirstCommand(profile.argv, host.processLimits, READY_FD)
     const child = spawn(host.bwrapPath, ['--args', String(ARGS_FD), '--', ...command], {
       cwd: '/',
+      // A group of its own: ctrl-C at the server's terminal is for the server, which then ends its sessions.
+      detached: true,
       env: {}, // It would show in /proc/1/environ inside.
       stdio,
       ...(uid === undefined ? {} : { uid, gid: uid }),

@@ -6,7 +6,7 @@ import { type Controller, readKey, readNumber } from './cgroup.ts'
 const label = 'cgroup v1'
 
 /** `cpu.shares` for a weight as in cgroup v2, where 100 is a group's usual share as 1024 is here. */
-export function toCpuShares(weight: number): number {
+function toCpuShares(weight: number): number {
   return Math.min(262_144, Math.max(2, Math.round((weight * 1024) / 100)))
 }
 

@@ -102,7 +102,7 @@ export async function removeGroup(dir: string): Promise<void> {
 }
 
 /** The whitespace-separated numbers of a cgroup file. "max" reads as Infinity. */
-export function readNumbers(dir: string, file: string): number[] {
+function readNumbers(dir: string, file: string): number[] {
   const words = readFileSync(join(dir, file), 'utf8').split(/\s+/)
   return words.filter((word) => word !== '').map((word) => (word === 'max' ? Infinity : Number(word)))
 }

@@ -5,7 +5,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 
 /** A listening socket on its way into a sandbox. `close` closes this process's copy of it. */
-export interface ListeningSocket {
+interface ListeningSocket {
   readonly fd: number
   close(): void
 }

@@ -1,0 +1,58 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import path from 'node:path'
+
+const MAIN = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
+
+/** `cob serve` as a process of its own, as a user has it. */
+export interface ServerProcess {
+  readonly url: string
+  readonly key: string
+  readonly pid: number
+  /** Everything it printed on standard output so far. */
+  output(): string
+  /** Sends the signal and resolves with the exit status, or the signal that ended it. */
+  end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
+}
+
+export async function startServerProcess(
+  dataDir: string,
+  environment: Record<string, string> = {},
+): Promise<ServerProcess> {
+  const child: ChildProcess = spawn(process.execPath, [MAIN, 'serve'], {
+    env: {
+      PATH: process.env.PATH,
+      HOME: dataDir,
+      COB_PORT: '0',
+      COB_LOG_LEVEL: 'error',
+      COB_DATA_DIR: dataDir,
+      ...environment,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  let errors = ''
+  const exited = once(child, 'exit')
+  const started = new Promise<void>((resolve, reject) => {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      if (output.includes('6 * 7')) resolve()
+    })
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      errors += text
+    })
+    exited.then(([status]) => reject(new Error(`cob serve ended with ${status}: ${errors}`)), reject)
+  })
+  await started
+  return {
+    url: /listens on +(\S+)/.exec(output)?.[1] ?? '',
+    key: /Key +(\S+)/.exec(output)?.[1] ?? '',
+    pid: child.pid ?? 0,
+    output: () => output,
+    async end(signal) {
+      child.kill(signal)
+      const [status, killedBy] = await exited
+      return status ?? killedBy
+    },
+  }
+}

@@ -24,14 +24,15 @@ export function createInputReader(mayAsk: boolean): InputReader {
   })
   return {
     async ask({ prompt, isPassword }) {
-      process.stderr.write(prompt)
-      if (!mayAsk) return END_OF_FILE
-      lines ??= createInterface({
-        input: process.stdin,
-        output: echo,
-        terminal: process.stdin.isTTY === true,
-      })
+      if (!mayAsk) {
+        process.stderr.write(prompt)
+        return END_OF_FILE
+      }
+      lines ??= createLines(echo)
       iterator ??= lines[Symbol.asyncIterator]()
+      // Through readline, which writes it again whenever the line is edited.
+      lines.setPrompt(prompt)
+      lines.prompt()
       isMuted = isPassword
       const { value, done } = await iterator.next()
       if (isMuted) process.stderr.write('\n')
@@ -40,4 +41,11 @@ export function createInputReader(mayAsk: boolean): InputReader {
     },
     close: () => lines?.close(),
   }
+}
+
+function createLines(output: Writable): Interface {
+  const lines = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY === true })
+  // Readline sets the terminal to raw mode, in which ctrl-C is a mere character.
+  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+  return lines
 }

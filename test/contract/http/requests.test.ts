@@ -211,7 +211,7 @@ test('what is not a JSON object in UTF-8 is refused with the reason', async () =
     create(`{"lang": ${'['.repeat(50_000)}${']'.repeat(50_000)}}`),
     400,
     'invalid-request',
-    /lang is \[\[/,
+    /lang is an array/,
   )
   const notUtf8 = new Uint8Array([...Buffer.from('{"lang": "'), 0xff, 0xfe, ...Buffer.from('"}')])
   await refused(send('POST', '/v1/kernel/create', notUtf8), 400, 'invalid-utf8', /UTF-8/)

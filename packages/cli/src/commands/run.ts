@@ -8,6 +8,7 @@ import { type Client, connect, createClient, findServer, type Target } from '../
 import type { AddCommand } from '../command.ts'
 import { createInputReader } from '../input.ts'
 import { createMediaSaver } from '../media.ts'
+import { createStop, type Stop } from '../stop.ts'
 
 interface Options extends Target {
   readonly memory?: number
@@ -41,42 +42,47 @@ export const addRun: AddCommand = (program, done) => {
     .action(async (lang: string, file: string, options: Options) => {
       const config = loadConfig()
       const code = readProgram(file)
-      done(await withClient(config, options, (client) => runOnce(client, lang, code, options, file !== '-')))
+      const stop = createStop()
+      try {
+        const run = (client: Client): Promise<number> =>
+          runOnce(client, { lang, code, options, mayAsk: file !== '-', stop })
+        done(await withClient(config, options, run))
+      } finally {
+        stop.close()
+      }
     })
 }
 
-async function runOnce(
-  client: Client,
-  lang: string,
-  code: string,
-  options: Options,
-  mayAsk: boolean,
-): Promise<number> {
+interface Run {
+  readonly lang: string
+  readonly code: string
+  readonly options: Options
+  /** False when standard input was the program. */
+  readonly mayAsk: boolean
+  readonly stop: Stop
+}
+
+async function runOnce(client: Client, { lang, code, options, mayAsk, stop }: Run): Promise<number> {
   const resourceLimits = {
     ...(options.memory === undefined ? {} : { maxMem: options.memory }),
     ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
   }
   const request: CreateKernel = { lang, resourceLimits }
+  // To its end even when stopped: a kernel that was made must be known to be destroyed.
   const { kernelId } = await client.create(request)
   const media = createMediaSaver(options.out)
   const input = createInputReader(mayAsk)
-  const stopped = Promise.withResolvers<never>()
-  // Whoever waits next hears of it.
-  stopped.promise.catch(() => {})
-  const stop = (): void => stopped.reject(new CliError('stopped.', 130))
-  process.once('SIGINT', stop).once('SIGTERM', stop)
   try {
-    let part = await Promise.race([client.run(kernelId, { code }, WAIT_S), stopped.promise])
+    let part = await stop.unless(client.run(kernelId, { code }, WAIT_S))
     for (;;) {
       show(part, options)
       for (const entry of part.media) media.save(entry)
       if (part.status !== 'continued' && part.status !== 'waiting-input') return exitCode(part)
       const codeId = part.executionId
-      const text = part.options ? await Promise.race([input.ask(part.options), stopped.promise]) : ''
-      part = await Promise.race([client.run(kernelId, { code: text, codeId }, WAIT_S), stopped.promise])
+      const text = part.options ? await stop.unless(input.ask(part.options)) : ''
+      part = await stop.unless(client.run(kernelId, { code: text, codeId }, WAIT_S))
     }
   } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop)
     input.close()
     // It may have ended by itself.
     await client.destroy(kernelId).catch(() => {})

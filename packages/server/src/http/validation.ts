@@ -44,6 +44,8 @@ function fieldsOf(schema: z.ZodType, path: readonly PropertyKey[]): string {
 }
 
 function show(value: unknown): string {
+  // Never the inside of it: it may be nested deeper than the stack goes.
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
   const text = JSON.stringify(value) ?? String(value)
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
 }

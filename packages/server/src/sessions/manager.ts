@@ -55,7 +55,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     const owned = ownedBy(owner).length
     if (owned >= options.maxKernelsPerKey) throw CobError.of('quota-exceeded', { count: owned })
 
-    const id = randomBytes(16).toString('base64url')
+    const id = createKernelId()
     const session: Session = new Session({
       id,
       token: request.clientSessionToken ?? randomBytes(16).toString('base64url'),
@@ -154,5 +154,13 @@ export function createSessions(options: SessionsOptions): Sessions {
           options.logger.error({ err: end.reason }, 'A sandbox could not be removed.')
       }
     },
+  }
+}
+
+/** 128 random bits as base64url; not one that starts with a dash, which a command line would take for an option. */
+function createKernelId(): string {
+  for (;;) {
+    const id = randomBytes(16).toString('base64url')
+    if (!id.startsWith('-')) return id
   }
 }

@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import { type ExecFileException, execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, test } from 'node:test'
+import { createApiClient } from '../support/api-client.ts'
+import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
+
+const COB = path.resolve(import.meta.dirname, '../../packages/cli/bin/cob.mjs')
+const folder = mkdtempSync(path.join(tmpdir(), 'cob-cli-'))
+const dataDir = path.join(folder, 'data')
+
+let server: ServerProcess
+before(async () => {
+  server = await startServerProcess(dataDir)
+})
+after(async () => {
+  assert.equal(await server.end('SIGTERM'), 0)
+  assert.equal(existsSync(path.join(dataDir, 'server.json')), false)
+  rmSync(folder, { recursive: true, force: true })
+})
+
+interface Ended {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function cob(args: readonly string[], input = '', environment: Record<string, string> = {}): Promise<Ended> {
+  return new Promise((resolve) => {
+    const env = { PATH: process.env.PATH, HOME: folder, COB_DATA_DIR: dataDir, ...environment }
+    const ended = (error: ExecFileException | null, stdout: string, stderr: string): void =>
+      resolve({ status: Number(error?.code ?? 0), stdout, stderr })
+    execFile(process.execPath, [COB, ...args], { cwd: folder, env }, ended).stdin?.end(input)
+  })
+}
+
+test('the server keeps its first key and its address to itself, and writes server.json', () => {
+  for (const name of ['bootstrap-key', 'server.json', 'cob.db']) {
+    assert.equal(statSync(path.join(dataDir, name)).mode & 0o777, 0o600, name)
+  }
+  assert.equal(readFileSync(path.join(dataDir, 'bootstrap-key'), 'utf8'), `${server.key}\n`)
+  const info = JSON.parse(readFileSync(path.join(dataDir, 'server.json'), 'utf8'))
+  assert.deepEqual([info.url, info.pid], [server.url, server.pid])
+  assert.ok(!Number.isNaN(Date.parse(info.startedAt)))
+})
+
+test('the request that the server prints can be pasted', async () => {
+  const pasted = server.output().slice(server.output().indexOf('KERNEL='))
+  const { stdout } = await new Promise<Ended>((resolve) => {
+    execFile('/bin/sh', ['-c', pasted], (error, out, err) =>
+      resolve({ status: error ? 1 : 0, stdout: out, stderr: err }),
+    )
+  })
+  const { result } = JSON.parse(stdout)
+  assert.deepEqual([result.stdout, result.value], ['Hello, world!\n', { 'text/plain': '42' }])
+})
+
+test('cob run plots, asks for input, prints the exception and ends with status 1', async () => {
+  writeFileSync(
+    path.join(folder, 'program.py'),
+    'import matplotlib.pyplot as plt\nprint("plotting")\nplt.plot([1, 2])\nplt.show()\nname = input("Name? ")\nprint("hello", name)\nraise ValueError("the end")\n',
+  )
+  const { status, stdout, stderr } = await cob(['run', 'python3', 'program.py', '--out', 'images'], 'Ann\n')
+  assert.equal(status, 1)
+  assert.equal(stdout, 'plotting\nhello Ann\n')
+  assert.match(stderr, /image\/png saved as images\/cob-1\.png/)
+  assert.match(stderr, /Name\? /)
+  assert.match(stderr, /ValueError: the end/)
+  assert.deepEqual(
+    [...readFileSync(path.join(folder, 'images/cob-1.png')).subarray(1, 4)],
+    [...Buffer.from('PNG')],
+  )
+  const api = createApiClient(server.url, server.key)
+  const { body } = await api.call<{ kernels: { lang: string; numQueriesExecuted: number }[] }>(
+    'GET',
+    '/v1/kernels',
+  )
+  assert.equal(body.kernels.length, 1, 'only the pasted one is left')
+})
+
+test('cob run takes a program from standard input, streams, and ends with status 0', async () => {
+  const { status, stdout } = await cob(
+    ['run', 'python3', '--value'],
+    'import sys, time\nfor i in range(3): print(i); time.sleep(0.6)\nprint("e", file=sys.stderr)\ni * 21',
+  )
+  assert.deepEqual([status, stdout], [0, '0\n1\n2\n42\n'])
+})
+
+test('cob run without a server starts one for itself and leaves nothing', async () => {
+  const { status, stdout } = await cob(['run', 'python3', '-'], 'print(6 * 7)', {
+    COB_DATA_DIR: path.join(folder, 'nobody'),
+  })
+  assert.deepEqual([status, stdout], [0, '42\n'])
+})
+
+test('mistakes are told in a line, with what to do', async () => {
+  const expect = async (
+    args: readonly string[],
+    status: number,
+    message: RegExp,
+    input = '',
+  ): Promise<void> => {
+    const ended = await cob(args, input)
+    assert.equal(ended.status, status, ended.stderr)
+    assert.match(ended.stderr, message)
+    assert.doesNotMatch(ended.stderr, /^\s+at /m)
+  }
+  await expect(['run', 'pyton', '-'], 1, /no kernel type "pyton". Known: python3/)
+  await expect(['run', 'python3', 'missing.py'], 2, /missing\.py cannot be read/)
+  await expect(['run', 'python3', '--memory', 'much'], 2, /"much" is not a whole number/)
+  await expect(['run', 'python3', '--memory', '999999999'], 1, /allows at most/, '1')
+  await expect(['kernels', 'info', 'nonsense'], 1, /"nonsense" is not a kernel id/)
+  await expect(['kernels', 'list', '--url', 'http://127.0.0.1:1'], 3, /does not answer/)
+  await expect(['keys', 'disable', 'AKNOBODY'], 1, /no key AKNOBODY/)
+  await expect(['frobnicate'], 2, /unknown command/)
+  await expect(['serve'], 1, /Another server uses the data folder/)
+  const unknown = await cob(['serve'], '', { COB_PROT: '1' })
+  assert.deepEqual([unknown.status, /COB_PROT\. Did you mean COB_PORT\?/.test(unknown.stderr)], [2, true])
+})
+
+test('every command has help with what it takes', async () => {
+  for (const args of [
+    [],
+    ['serve'],
+    ['run'],
+    ['keys'],
+    ['keys', 'create'],
+    ['keys', 'list'],
+    ['keys', 'disable'],
+    ['kernels'],
+    ['kernels', 'list'],
+    ['kernels', 'info'],
+    ['kernels', 'restart'],
+    ['kernels', 'destroy'],
+  ]) {
+    const { status, stdout } = await cob([...args, '--help'])
+    assert.equal(status, 0, args.join(' '))
+    assert.match(stdout, /^Usage: cob/)
+  }
+})
+
+test('keys are made, listed without secrets, and disabled at once', async () => {
+  const made = JSON.parse((await cob(['keys', 'create', 'for the test', '--json'])).stdout)
+  const api = createApiClient(server.url, `${made.accessKey}:${made.secretKey}`)
+  assert.equal((await api.call('GET', '/v1/kernels')).status, 200)
+  const listed = await cob(['keys', 'list', '--json'])
+  assert.doesNotMatch(listed.stdout, new RegExp(made.secretKey))
+  assert.equal(
+    JSON.parse(listed.stdout).keys.find((key: { accessKey: string }) => key.accessKey === made.accessKey)
+      .name,
+    'for the test',
+  )
+  assert.match((await cob(['keys', 'disable', made.accessKey])).stdout, /is disabled/)
+  assert.equal((await api.call('GET', '/v1/kernels')).status, 401)
+})
+
+test('kernels are listed, shown, restarted and destroyed', async () => {
+  const api = createApiClient(server.url, server.key)
+  const id = await api.create({ clientSessionToken: 'from the command' })
+  assert.match((await cob(['kernels', 'list'])).stdout, new RegExp(`${id} +python3 +idle.*from the command`))
+  assert.equal(JSON.parse((await cob(['kernels', 'info', id, '--json'])).stdout).kernelId, id)
+  assert.match((await cob(['kernels', 'info', id])).stdout, /^maxMem +524288$/m)
+  await api.run(id, 'x = 1')
+  assert.match((await cob(['kernels', 'restart', id])).stdout, /restarted/)
+  assert.equal((await api.run(id, 'x')).exceptions[0]?.[0], 'NameError')
+  assert.match((await cob(['kernels', 'destroy', id])).stdout, /destroyed/)
+  assert.equal((await api.gone(id)).reason, 'user-requested')
+})

@@ -13,39 +13,49 @@ const END_OF_FILE = '\x04'
 
 /** `mayAsk` is false when standard input was the program itself. */
 export function createInputReader(mayAsk: boolean): InputReader {
+  const isTerminal = process.stdin.isTTY === true
   let lines: Interface | undefined
   let iterator: AsyncIterator<string> | undefined
   let isMuted = false
+  let isClosed = false
   const echo = new Writable({
     write(chunk, _encoding, written) {
       if (!isMuted) process.stderr.write(chunk)
       written()
     },
   })
+  const open = (): Interface => {
+    // No history: the next question must not offer a password.
+    const opened = createInterface({
+      input: process.stdin,
+      output: echo,
+      terminal: isTerminal,
+      historySize: 0,
+    })
+    opened.once('close', () => {
+      isClosed = true
+    })
+    // Readline sets the terminal to raw mode, in which ctrl-C is a mere character.
+    opened.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+    return opened
+  }
   return {
     async ask({ prompt, isPassword }) {
-      if (!mayAsk) {
-        process.stderr.write(prompt)
-        return END_OF_FILE
+      if (mayAsk) {
+        lines ??= open()
+        iterator ??= lines[Symbol.asyncIterator]()
       }
-      lines ??= createLines(echo)
-      iterator ??= lines[Symbol.asyncIterator]()
-      // Through readline, which writes it again whenever the line is edited.
-      lines.setPrompt(prompt)
-      lines.prompt()
+      if (lines && isTerminal && !isClosed) {
+        // Through readline, which writes it again whenever the line is edited.
+        lines.setPrompt(prompt)
+        lines.prompt()
+      } else process.stderr.write(prompt)
       isMuted = isPassword
-      const { value, done } = await iterator.next()
+      const answer = await iterator?.next()
       if (isMuted) process.stderr.write('\n')
       isMuted = false
-      return done ? END_OF_FILE : value
+      return answer === undefined || answer.done ? END_OF_FILE : answer.value
     },
     close: () => lines?.close(),
   }
-}
-
-function createLines(output: Writable): Interface {
-  const lines = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY === true })
-  // Readline sets the terminal to raw mode, in which ctrl-C is a mere character.
-  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
-  return lines
 }

@@ -12,6 +12,8 @@ const only = (name, comment, from, to) => ({
 })
 
 const leaves = `^${server}/(errors|observe/)`
+/** Every place that has a rank below. */
+const places = `^${server}/((app|index|errors|config|data-folder)\\.ts|(observe|channel|backend|store|langs|sessions|http)/)`
 
 export default {
   forbidden: [
@@ -29,6 +31,29 @@ export default {
       from: {},
       to: { couldNotResolve: true },
     },
+    {
+      name: 'ranked',
+      comment: 'A new place in the server gets a rank here first.',
+      severity: 'error',
+      from: { path: `^${server}/`, pathNot: [places, test] },
+      to: {},
+    },
+    {
+      name: 'composition-root',
+      comment: 'Only app.ts names concrete backends and stores.',
+      severity: 'error',
+      from: {
+        path: '^packages/',
+        pathNot: [`^${server}/(app\\.ts|backend/local/|store/sqlite-store\\.ts)`, test],
+      },
+      to: { path: `^${server}/(backend/local/|store/sqlite-store\\.ts)` },
+    },
+    only(
+      'server',
+      'The server knows neither the command nor tests nor scripts.',
+      '^packages/server/',
+      '^packages/(server|protocol)/',
+    ),
     only(
       'protocol-imports-nothing',
       'The wire schemas stand alone.',

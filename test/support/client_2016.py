@@ -22,7 +22,7 @@ day = ''.join(iso.groups()) if iso else '20161225'
 signing_key = digest(digest(options['secret'].encode(), day).digest(), host).digest()
 to_sign = '\n'.join([
     options['method'],
-    options['path'],
+    options.get('signedPath', options['path']),
     date,
     'host:' + host,
     'content-type:application/json',
@@ -38,4 +38,5 @@ connection.request(options['method'], options['path'], body, {
     'Authorization': 'Sorna signMethod=HMAC-SHA256, credential=%s:%s' % (options['accessKey'], digest(signing_key, to_sign).hexdigest()),
 })
 response = connection.getresponse()
-print(json.dumps({'status': response.status, 'body': response.read().decode()}))
+headers = {name.lower(): value for name, value in response.getheaders()}
+print(json.dumps({'status': response.status, 'headers': headers, 'body': response.read().decode()}))

@@ -21,6 +21,7 @@ after(() => http.close())
 interface Signed {
   readonly method?: string
   readonly path?: string
+  readonly signedPath?: string
   readonly body?: string
   readonly date?: string
   readonly dateHeader?: string
@@ -29,7 +30,9 @@ interface Signed {
 }
 
 /** Sends a request through a client written in Python from the specification's text; returns status and body. */
-async function signed(options: Signed): Promise<{ status: number; body: Problem & Record<string, unknown> }> {
+async function signed(
+  options: Signed,
+): Promise<{ status: number; headers: Record<string, string>; body: Problem & Record<string, unknown> }> {
   const { stdout } = await promisify(execFile)('/usr/bin/python3', [
     '-I',
     CLIENT,
@@ -45,13 +48,23 @@ async function signed(options: Signed): Promise<{ status: number; body: Problem 
       ...options,
     }),
   ])
-  const { status, body } = JSON.parse(stdout) as { status: number; body: string }
-  return { status, body: body === '' ? undefined : JSON.parse(body) }
+  const { status, headers, body } = JSON.parse(stdout) as {
+    status: number
+    headers: Record<string, string>
+    body: string
+  }
+  // What clients of 2016 read of every answer, whatever its status.
+  assert.ok(
+    headers['content-type'] !== undefined && headers['content-length'] !== undefined,
+    JSON.stringify(headers),
+  )
+  return { status, headers, body: body === '' ? undefined : JSON.parse(body) }
 }
 
 test('a client of 2016 proves itself with a signature over a GET with a JSON body', async () => {
   const { status, body } = await signed({})
   assert.deepEqual([status, body], [200, { authorized: 'yes', echo: 'x' }])
+  assert.equal((await signed({ signedPath: '/v1/authorize/' })).status, 200)
 })
 
 test('a signed client goes through the life of a kernel, with and without bodies and trailing slashes', async () => {

@@ -82,7 +82,7 @@ test('the four operations answer 201, 200, 204, 204 and then 404, with and witho
   }
 })
 
-test('a body of no bytes with a JSON content type is no body', async () => {
+test('a body of no bytes is no body, whatever type it is said to be of', async () => {
   const id = await made()
   for (const [method, status] of [
     ['GET', 200],
@@ -90,7 +90,8 @@ test('a body of no bytes with a JSON content type is no body', async () => {
     ['DELETE', 204],
   ] as const) {
     const { promise, resolve } = Promise.withResolvers<number | undefined>()
-    const headers = { authorization: BEARER, 'content-type': 'application/json', 'content-length': 0 }
+    const type = method === 'PATCH' ? 'text/plain' : 'application/json'
+    const headers = { authorization: BEARER, 'content-type': type, 'content-length': 0 }
     rawRequest(`${http.url}/v1/kernel/${id}`, { method, headers }, (response) => {
       response.resume()
       resolve(response.statusCode)

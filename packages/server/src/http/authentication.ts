@@ -62,9 +62,14 @@ export function createAuthentication(store: Store, now: () => number): Authentic
       }
       const { secret, usable } = secretOf(accessKey)
       const host = request.headers.host ?? ''
-      const common = { method: request.method, target: request.originalUrl, host, version, body }
+      const target = request.originalUrl
+      // Clients of 2016 sign "/v1/" and send "/v1".
+      const targets = [target, target.endsWith('/') ? target.slice(0, -1) : `${target}/`]
+      const common = { method: request.method, host, version, body }
       const matches = fresh.flatMap(({ date, days }) =>
-        days.map((day) => isSame(signature, sign({ ...common, date }, secret, day))),
+        days.flatMap((day) =>
+          targets.map((target) => isSame(signature, sign({ ...common, target, date }, secret, day))),
+        ),
       )
       if (!matches.includes(true) || !usable)
         throw unauthorized('The key is unknown, disabled, or the signature does not match.')

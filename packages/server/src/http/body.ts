@@ -11,6 +11,11 @@ export function acceptJsonBodies(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) =>
     done(null, body),
   )
+  // No bytes are no body, whatever type they are said to be of.
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
+    const type = request.headers['content-type'] ?? 'missing'
+    done(body.length === 0 ? null : CobError.of('unsupported-media-type', { type }), body)
+  })
 }
 
 /** The bytes of the body; empty if there is none. Only before `parseBody`. */

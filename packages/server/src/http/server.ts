@@ -135,9 +135,14 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     if (isSigned) identify(request, reply, () => authentication.signed(request, rawBody(request)))
     request.body = parseBody(request)
   })
-  app.addHook('onSend', async (request, reply) => {
-    if (!reply.hasHeader('x-ratelimit-limit'))
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (!reply.hasHeader('x-ratelimit-limit')) {
       showAllowance(reply, limiter.take(`address ${request.ip}`, options.rateLimit.perAddress))
+    }
+    // Signing clients of 2016 fail on an answer without these two, which a 204 need not have.
+    if (reply.statusCode !== 204 || request.headers['x-sorna-version'] === undefined) return payload
+    reply.headers({ 'content-type': 'application/json', 'content-length': '0' })
+    return null
   })
   app.addHook('onResponse', async (request, reply) => {
     logger.debug(

@@ -1,6 +1,6 @@
 /**
  * `npm test`: every check there is, a line each, the full output of those that fail, and last `N passed, N failed`. With `--static`
- * only those that run no program of ours.
+ * only those that run no program of ours; with `--all` also those with clients from elsewhere.
  */
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -8,6 +8,8 @@ import path from 'node:path'
 
 const ROOT = path.dirname(import.meta.dirname)
 const PYTHON = '/usr/bin/python3'
+/** For a file of tests and each test in it: one that hangs is named, and does not keep the others. */
+const TEST_TIMEOUT_MS = 180_000
 
 interface Result {
   readonly passed: number
@@ -44,6 +46,7 @@ const tests = (name: string, ...patterns: string[]): Check => ({
     'node',
     '--test',
     '--test-concurrency=2',
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
     ...patterns.flatMap((pattern) => globSync(pattern, { cwd: ROOT })).sort(),
   ],
   count: nodeCounts,
@@ -52,7 +55,10 @@ const tests = (name: string, ...patterns: string[]): Check => ({
 const STATIC: readonly Check[] = [
   { name: 'format and lint', command: ['biome', 'ci', '--error-on-warnings', '.'] },
   { name: 'types', command: ['tsc', '--noEmit', '-p', '.'] },
-  { name: 'ranks and cycles', command: ['depcruise', '--config', '.dependency-cruiser.mjs', 'packages'] },
+  {
+    name: 'ranks and cycles',
+    command: ['depcruise', '--config', '.dependency-cruiser.mjs', 'packages', 'scripts', 'test'],
+  },
   { name: 'unused code', command: ['knip'] },
   { name: 'generated files', command: ['node', 'scripts/generate.ts', '--check'] },
 ]
@@ -62,14 +68,17 @@ const DYNAMIC: readonly Check[] = [
     command: [PYTHON, '-W', 'error', '-m', 'unittest', 'discover', '-s', 'test/agent'],
     count: pythonCounts,
   },
-  tests('unit', 'packages/*/src/**/*.test.ts'),
+  tests('unit', 'packages/*/src/**/*.test.ts', 'scripts/*.test.ts'),
   tests('contract', 'test/contract/**/*.test.ts'),
   tests('integration', 'test/integration/**/*.test.ts'),
 ]
+/** Needs the Python package index, and takes longer. */
+const CLIENTS: readonly Check[] = [tests('clients', 'test/clients/**/*.test.ts')]
 
 const startedAt = performance.now()
 // The static checks run beside the tests, one after the other: two things at a time on two cores.
-const lanes = process.argv.includes('--static') ? [STATIC] : [STATIC, DYNAMIC]
+const isAll = process.argv.includes('--all')
+const lanes = process.argv.includes('--static') ? [STATIC] : [STATIC, [...DYNAMIC, ...(isAll ? CLIENTS : [])]]
 const results = (await Promise.all(lanes.map(runInOrder))).flat()
 const sum = (pick: (result: Result) => number): number =>
   results.reduce((total, result) => total + pick(result), 0)

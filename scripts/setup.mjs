@@ -2,12 +2,13 @@
 // whatever Node is installed (18 or later), so it is plain JavaScript without dependencies.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const STAMP = join(ROOT, 'node_modules/.cob-setup')
+const LOCK = join(ROOT, 'node_modules/.cob-setup.lock')
 const NODE = join(ROOT, 'node_modules/.bin/node')
 
 /** Something of the system that is needed: where it is found, and Debian's package for it. */
@@ -22,6 +23,7 @@ const SYSTEM = [
 const FOR_TESTS = [
   { name: 'numpy', packageName: 'python3-numpy', isThere: () => canImport('numpy') },
   { name: 'matplotlib', packageName: 'python3-matplotlib', isThere: () => canImport('matplotlib') },
+  { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
 
 const say = (text) => process.stderr.write(`cob: ${text}\n`)
@@ -31,13 +33,21 @@ const stop = (text) => {
 }
 
 installNpmPackages()
-installSystemPackages(process.argv.includes('--test') ? [...SYSTEM, ...FOR_TESTS] : SYSTEM)
+const couldNot = installSystemPackages(SYSTEM)
+if (couldNot) stop(couldNot)
+if (process.argv.includes('--test')) {
+  const cannotTest = installSystemPackages(FOR_TESTS)
+  if (cannotTest) say(`${cannotTest}\n\nTESTS THAT NEED THEM WILL FAIL.`)
+}
 
 function installNpmPackages() {
   const lock = createHash('sha256')
     .update(readFileSync(join(ROOT, 'package-lock.json')))
     .digest('hex')
-  if (existsSync(STAMP) && readFileSync(STAMP, 'utf8') === lock && existsSync(NODE)) return
+  const isDone = () => existsSync(STAMP) && readFileSync(STAMP, 'utf8') === lock && existsSync(NODE)
+  if (isDone()) return
+  waitForTurn()
+  if (isDone()) return
   say('installing npm packages (half a minute) ...')
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
   // Not `npm ci`, which refuses a lock file that lacks an optional package of another platform.
@@ -47,6 +57,35 @@ function installNpmPackages() {
     stop('npm install failed; what it said is above. Check the network and the npm registry, then try again.')
   ensureNode()
   writeFileSync(STAMP, lock)
+}
+
+/** One installation at a time: two at once destroy each other's files. */
+function waitForTurn() {
+  mkdirSync(dirname(LOCK), { recursive: true })
+  for (let isFirst = true; !takeTurn(); isFirst = false) {
+    if (isFirst) say('waiting for another installation in this folder (node_modules/.cob-setup.lock) ...')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200)
+  }
+  process.on('exit', () => rmSync(LOCK, { force: true }))
+}
+
+function takeTurn() {
+  try {
+    writeFileSync(LOCK, String(process.pid), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+  }
+  try {
+    const holder = Number(readFileSync(LOCK, 'utf8'))
+    // Written in the moment after it was made.
+    if (holder > 0) process.kill(holder, 0)
+  } catch (error) {
+    // Its process was killed.
+    if (error.code === 'ESRCH') rmSync(LOCK, { force: true })
+    else if (error.code !== 'ENOENT' && error.code !== 'EPERM') throw error
+  }
+  return false
 }
 
 /** The package `node` brings its binary by an install script, which some npm settings leave out. */
@@ -71,29 +110,24 @@ function nodeVersion() {
   }
 }
 
+/** Undefined, or what to do because it could not. */
 function installSystemPackages(wanted) {
   const isMissing = ({ isThere }) => !isThere()
   const missing = wanted.filter(isMissing)
-  if (missing.length === 0) return
+  if (missing.length === 0) return undefined
   const names = missing.map(({ name }) => name).join(', ')
   const packages = missing.map(({ packageName }) => packageName).join(' ')
-  const isRoot = process.getuid?.() === 0
-  if (!isRoot || !existsSync('/usr/bin/apt-get')) {
-    stop(
-      `${names} missing. Install with:\n\n    sudo apt-get update && sudo apt-get install -y ${packages}\n\n(on other systems: the packages of the same name), then try again.`,
-    )
-  }
+  const byHand = `Install with:\n\n    sudo apt-get update && sudo apt-get install -y ${packages}\n\n(on other systems: the packages of the same name), then try again.`
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return `${names} missing. ${byHand}`
   say(`installing ${packages} ...`)
   const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   const apt = (...args) =>
     spawnSync('/usr/bin/apt-get', ['-qq', ...args], { stdio: ['ignore', 2, 2], env: environment }).status ===
     0
   const install = () => apt('install', '-y', '--no-install-recommends', ...packages.split(' '))
-  if (!(apt('update') && install()) || missing.some(isMissing)) {
-    stop(
-      `could not install ${packages}; what apt-get said is above. Install them by hand:\n\n    apt-get update && apt-get install -y ${packages}\n`,
-    )
-  }
+  // The lists of a fresh machine may be empty or old.
+  if ((install() || (apt('update') && install())) && !missing.some(isMissing)) return undefined
+  return `could not install ${packages}; what apt-get said is above. ${byHand}`
 }
 
 /** With the interpreter sandboxes use, and by looking, as importing takes a second. */

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import type { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { createApiClient } from '../support/api-client.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
@@ -30,6 +31,8 @@ interface Started {
   readonly errors: () => string
   /** Resolves when standard output holds the text. */
   printed(text: string): Promise<void>
+  /** Resolves when standard error holds the text. */
+  said(text: string): Promise<void>
   readonly ended: Promise<number | NodeJS.Signals | null>
 }
 
@@ -51,19 +54,19 @@ function start(program: string, args: readonly string[], environment: Record<str
     errors += text
   })
   const ended = once(child, 'exit').then(([status, signal]) => status ?? signal)
+  const until = async (stream: Readable, isThere: () => boolean): Promise<void> => {
+    while (!isThere()) {
+      await Promise.race([
+        once(stream, 'data'),
+        ended.then((status) => assert.fail(`ended with ${status} too early: ${output}${errors}`)),
+      ])
+    }
+  }
   return {
     child,
     errors: () => errors,
-    async printed(text) {
-      while (!output.includes(text)) {
-        await Promise.race([
-          once(child.stdout, 'data'),
-          ended.then((status) =>
-            assert.fail(`ended with ${status} before it printed ${text}: ${output}${errors}`),
-          ),
-        ])
-      }
-    },
+    printed: (text) => until(child.stdout, () => output.includes(text)),
+    said: (text) => until(child.stderr, () => errors.includes(text)),
     ended,
   }
 }
@@ -100,6 +103,20 @@ test('a run that has a server of its own leaves nothing when it is stopped', asy
   run.child.kill('SIGTERM')
   assert.equal(await run.ended, 143)
   assert.deepEqual(readdirSync(temporary), [])
+})
+
+test('the server ends in order when its terminal is closed, and when one ctrl-C arrives twice', async () => {
+  const environment = { COB_DATA_DIR: path.join(folder, 'another'), COB_PORT: '0', COB_LOG_LEVEL: 'error' }
+  for (const signals of [['SIGHUP'], ['SIGINT', 'SIGINT'], ['SIGTERM', 'SIGTERM']] as const) {
+    const serve = start(process.execPath, [COB, 'serve'], environment)
+    await serve.printed('6 * 7')
+    const isEnding = serve.said('ending sessions')
+    serve.child.kill(signals[0])
+    await isEnding
+    // As npm passes on what the terminal has sent already.
+    if (signals[1]) serve.child.kill(signals[1])
+    assert.equal(await serve.ended, 0, signals.join())
+  }
 })
 
 /** Runs its arguments on a terminal. Waits for each text, then types what belongs to it; ends as the program did. */

@@ -1,5 +1,6 @@
 import { loadConfig, type RunningServer, serve } from '@cob/server'
 import type { AddCommand } from '../command.ts'
+import { onStopSignal } from '../stop-signal.ts'
 
 const CODE = String.raw`print(\"Hello, world!\")\n6 * 7`
 
@@ -11,7 +12,7 @@ export const addServe: AddCommand = (program, done) => {
     .action(async () => {
       const config = loadConfig()
       process.stderr.write('cob: starting ...\n')
-      const stopped = stopSignal()
+      const stopped = new Promise((resolve) => onStopSignal(resolve))
       const server = await serve(config)
       process.stdout.write(welcome(server, config.dataDir))
       await stopped
@@ -19,18 +20,6 @@ export const addServe: AddCommand = (program, done) => {
       await server.close()
       done(0)
     })
-}
-
-/** Resolves at the first SIGINT or SIGTERM; the second gets its usual effect. */
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const signals = ['SIGINT', 'SIGTERM'] as const
-    const stop = (): void => {
-      for (const signal of signals) process.off(signal, stop)
-      resolve()
-    }
-    for (const signal of signals) process.on(signal, stop)
-  })
 }
 
 function welcome({ url, key, firstStart }: RunningServer, dataDir: string): string {

@@ -53,7 +53,7 @@ const tests = (name: string, ...patterns: string[]): Check => ({
 })
 
 const STATIC: readonly Check[] = [
-  { name: 'format and lint', command: ['biome', 'ci', '--error-on-warnings', '.'] },
+  { name: 'format and lint', command: ['biome', 'ci', '--colors=off', '--error-on-warnings', '.'] },
   { name: 'types', command: ['tsc', '--noEmit', '-p', '.'] },
   {
     name: 'ranks and cycles',

@@ -156,6 +156,15 @@ test('keys are made, listed without secrets, and disabled at once', async () => 
   assert.equal((await api.call('GET', '/v1/kernels')).status, 401)
 })
 
+test('a key can be made before the first start of a server', async () => {
+  const environment = { COB_DATA_DIR: path.join(folder, 'fresh') }
+  const { status, stdout } = await cob(['keys', 'create', 'early'], '', environment)
+  assert.equal(status, 0)
+  assert.match(stdout, /^AK[0-9A-F]{20}:\S+\n$/)
+  assert.match((await cob(['keys', 'list'], '', environment)).stdout, /early/)
+  assert.equal(statSync(path.join(folder, 'fresh')).mode & 0o777, 0o700)
+})
+
 test('kernels are listed, shown, restarted and destroyed', async () => {
   const api = createApiClient(server.url, server.key)
   const id = await api.create({ clientSessionToken: 'from the command' })

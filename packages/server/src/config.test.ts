@@ -44,6 +44,11 @@ test('a file is read, and the environment wins over it', () => {
   assert.deepEqual([config.port, config.maxKernels], [0, 7])
   writeFileSync(file, JSON.stringify({ prot: 9000 }))
   refused({ COB_CONFIG: file }, /no setting "prot"\. Did you mean port\?/)
+  writeFileSync(file, JSON.stringify({ port: 'http', key: 'short' }))
+  refused(
+    { COB_CONFIG: file, COB_KEY: 'other' },
+    /cob\.json, "port": "http" is not accepted.*\nCOB_KEY: its value is not/,
+  )
   writeFileSync(file, '{')
   refused({ COB_CONFIG: file }, /cannot be read/)
   refused({ COB_CONFIG: '/nowhere' }, /COB_CONFIG names \/nowhere/)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
-import { MAX_FRAME_BYTES } from '@cob/protocol'
+import { KEY_PATTERN, MAX_FRAME_BYTES } from '@cob/protocol'
 import { z } from 'zod'
 
 /** Room for the JSON around a body's code in one frame of the channel. */
@@ -25,8 +25,8 @@ const text = z.string().min(1, 'not empty')
 const key = z
   .string()
   .regex(
-    /^[A-Za-z0-9_-]{4,64}:[\x21-\x39\x3b-\x7e]{8,128}$/,
-    'accessKey:secretKey, 4 to 64 of A-Z a-z 0-9 _ - and 8 to 128 printable characters',
+    KEY_PATTERN,
+    'accessKey:secretKey, letters, digits, _ . - before the colon and printable characters behind it',
   )
 
 interface Meta {
@@ -170,7 +170,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     const lines = parsed.error.issues.map(({ path: [name], message }) => {
       const shown =
         name === 'bootstrapKey' || name === 'key' ? 'its value' : JSON.stringify(given[String(name)])
-      return `${toVariable(String(name))}: ${shown} is not accepted; it takes ${message}.`
+      const variable = toVariable(String(name))
+      const where =
+        environment[variable] === undefined ? `${environment[FILE_VARIABLE]}, "${String(name)}"` : variable
+      return `${where}: ${shown} is not accepted; it takes ${message}.`
     })
     throw new ConfigError(lines.join('\n'))
   }

@@ -11,16 +11,22 @@ export const addKernels: AddCommand = (program) => {
   const kernels = program
     .command('kernels')
     .description("A running server's kernels: list, info, restart, destroy.")
-  const verb = (name: string, description: string): Command =>
+    .addHelpText('after', '\nExamples:\n  cob kernels list\n  cob kernels info TSSJT2Z4SnmQhxjWMnJljg --json')
+  const verb = (name: string, description: string, example: string): Command =>
     kernels
       .command(name)
       .description(description)
+      .addHelpText('after', `\nExample:\n  cob kernels ${example}`)
       .option('--url <url>', 'the server (COB_URL, or the one that uses the data folder)')
       .option('--key <key>', 'accessKey:secretKey (COB_KEY, or the first key)')
       .option('--json', 'print JSON')
   const client = (options: Options): Client => createClient(loadConfig(), options)
 
-  verb('list', 'List the live kernels of the key.').action(async (options: Options) => {
+  verb(
+    'list',
+    'List the live kernels of the key.',
+    'list --url http://127.0.0.1:8081 --key AK...:...',
+  ).action(async (options: Options) => {
     const live = await client(options).list()
     if (options.json) printJson({ kernels: live })
     else {
@@ -38,7 +44,7 @@ export const addKernels: AddCommand = (program) => {
       )
     }
   })
-  verb('info', 'Tell everything about one kernel.')
+  verb('info', 'Tell everything about one kernel.', 'info TSSJT2Z4SnmQhxjWMnJljg')
     .argument('<id>')
     .action(async (id: string, options: Options) => {
       const { isolation, ...rest } = await client(options).info(id)
@@ -51,14 +57,14 @@ export const addKernels: AddCommand = (program) => {
           })),
         )
     })
-  verb('restart', 'Restart one kernel: files stay, variables go.')
+  verb('restart', 'Restart one kernel: files stay, variables go.', 'restart TSSJT2Z4SnmQhxjWMnJljg')
     .argument('<id>')
     .action(async (id: string, options: Options) => {
       await client(options).restart(id)
       if (options.json) printJson({ kernelId: id, restarted: true })
       else process.stdout.write(`${id} restarted.\n`)
     })
-  verb('destroy', 'Destroy one kernel.')
+  verb('destroy', 'Destroy one kernel.', 'destroy TSSJT2Z4SnmQhxjWMnJljg')
     .argument('<id>')
     .action(async (id: string, options: Options) => {
       await client(options).destroy(id)

@@ -1,13 +1,17 @@
-import { createKey, loadConfig, openStore } from '@cob/server'
+import { mkdirSync } from 'node:fs'
+import { type Config, createKey, loadConfig, openStore } from '@cob/server'
 import { CliError } from '../cli-error.ts'
 import type { AddCommand } from '../command.ts'
 import { printJson, printTable } from '../print.ts'
+
+type Store = ReturnType<typeof openStore>
 
 /** Keys are kept in the data folder; a running server sees a change at once. */
 export const addKeys: AddCommand = (program) => {
   const keys = program
     .command('keys')
     .description('Make, list and disable keys, with or without a running server.')
+    .addHelpText('after', '\nExamples:\n  cob keys create "course 101"\n  cob keys list --json')
 
   keys
     .command('create')
@@ -28,6 +32,7 @@ export const addKeys: AddCommand = (program) => {
     .command('list')
     .description('List the keys, without their secrets.')
     .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  cob keys list')
     .action(({ json }: { json?: boolean }) =>
       withStore((store) => {
         const rows = store.listKeys().map(({ accessKey, name, createdAt, disabledAt }) => ({
@@ -45,6 +50,7 @@ export const addKeys: AddCommand = (program) => {
     .description('Disable a key; its requests are refused from now on.')
     .argument('<accessKey>')
     .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  cob keys disable AK0123456789ABCDEF0123')
     .action((accessKey: string, { json }: { json?: boolean }) =>
       withStore((store) => {
         if (!store.disableKey(accessKey, Date.now()))
@@ -55,11 +61,27 @@ export const addKeys: AddCommand = (program) => {
     )
 }
 
-function withStore(use: (store: ReturnType<typeof openStore>) => void): void {
-  const store = openStore(loadConfig())
+function withStore(use: (store: Store) => void): void {
+  const config = loadConfig()
+  const store = openKeys(config)
   try {
     use(store)
   } finally {
     store.close()
+  }
+}
+
+/** Also before the first start of a server. */
+function openKeys(config: Config): Store {
+  try {
+    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+    return openStore(config)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new CliError(
+      `The keys in ${config.dataDir} cannot be opened: ${why}. COB_DATA_DIR names the folder.`,
+      1,
+      { cause },
+    )
   }
 }

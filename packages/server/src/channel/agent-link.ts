@@ -18,7 +18,7 @@ const MAX_FRUITLESS_CONNECTIONS = 4
 const MAX_DEPTH = 64
 
 /** Why a link is over: the agent misbehaved, could not be reached any more, or we closed it. */
-export class LinkClosedError extends Error {
+class LinkClosedError extends Error {
   override readonly name = 'LinkClosedError'
 }
 

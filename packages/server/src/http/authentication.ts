@@ -1,4 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { CREDENTIAL_PATTERN } from '@cob/protocol'
 import type { FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
 import { parseKey } from '../store/key.ts'
@@ -90,8 +91,7 @@ function parseCredential(header: string): { accessKey: string; signature: string
   )
   const method = params.get('signmethod')
   if (method?.toUpperCase() !== 'HMAC-SHA256') throw unauthorized('signMethod must be HMAC-SHA256.')
-  const [, accessKey, signature] =
-    /^([A-Za-z0-9_-]{4,64}):([0-9a-f]{64})$/i.exec(params.get('credential') ?? '') ?? []
+  const [, accessKey, signature] = CREDENTIAL_PATTERN.exec(params.get('credential') ?? '') ?? []
   if (accessKey === undefined || signature === undefined) {
     throw unauthorized('credential must be <accessKey>:<signature>, the signature 64 hexadecimal digits.')
   }

@@ -1,17 +1,12 @@
 import type { EndReason, KernelInfo, RunCode, RunResult } from '@cob/protocol'
-import type { Backend, Sandbox, Usage } from '../backend/backend.ts'
-import {
-  type AgentLink,
-  type AgentOutput,
-  createAgentLink,
-  type LinkClosedError,
-} from '../channel/agent-link.ts'
+import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
 import { createDeadline } from './deadline.ts'
 import type { Execution } from './execution.ts'
 import { createExecutions, type Executions } from './executions.ts'
+import { createInterpreter, type Interpreter, type InterpreterOutput } from './interpreter.ts'
 import type { SessionLimits } from './limits.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
 import { type Ending, goneError } from './tombstones.ts'
@@ -31,9 +26,6 @@ export interface SessionOptions {
 }
 
 const CPU_WEIGHT = 100
-/** How long a new interpreter may take to answer before a start or restart counts as failed. */
-const START_TIMEOUT_MS = 30_000
-
 /** One kernel session: its sandbox, its state and its executions. All times are monotonic ms. */
 export class Session {
   readonly id: string
@@ -46,17 +38,12 @@ export class Session {
   readonly #options: SessionOptions
   readonly #logger: Logger
   readonly #executions: Executions
+  readonly #interpreter: Interpreter
   readonly #createdAt = performance.now()
   readonly #queryDeadline: ReturnType<typeof createDeadline>
   #lastOutputAt = this.#createdAt
   #lastQueryAt = this.#createdAt
   #state: SessionState = 'starting'
-  #preparing: Promise<Sandbox> | undefined
-  #sandbox: Sandbox | undefined
-  #link: AgentLink | undefined
-  #usage: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
-  /** Kills for memory that a still living interpreter survived, so that they are not taken for a later death's reason. */
-  #oomKillsSurvived = 0
   #restarting: Promise<void> | undefined
   #ending: Promise<void> | undefined
   #ended: Ending | undefined
@@ -70,6 +57,19 @@ export class Session {
     this.#logger = options.logger.child({ kernelId: options.id })
     this.#executions = createExecutions(options.maxQueued)
     this.gone = this.#gone.promise
+    this.#interpreter = createInterpreter({
+      backend: options.backend,
+      lang: options.lang,
+      limits: {
+        memoryBytes: options.limits.memoryKb * 1024,
+        processes: options.processes,
+        cpuWeight: CPU_WEIGHT,
+      },
+      environ: options.environ,
+      logger: this.#logger,
+      onOutput: (event) => this.#onOutput(event),
+      onDeath: (reason) => this.#endSoon(reason),
+    })
     this.#queryDeadline = createDeadline(() => this.#endSoon('query-timeout'))
   }
 
@@ -79,28 +79,9 @@ export class Session {
 
   /** Makes the sandbox and waits for the interpreter. Whatever fails, nothing is left behind. */
   async start(): Promise<void> {
-    const { backend, lang, environ } = this.#options
     try {
-      this.#preparing = backend.prepare(lang.profile)
-      const sandbox = await this.#preparing
-      this.#sandbox = sandbox
+      await this.#interpreter.start()
       this.#throwIfEnding()
-      await backend.assign(sandbox, {
-        memoryBytes: this.limits.memoryKb * 1024,
-        processes: this.#options.processes,
-        cpuWeight: CPU_WEIGHT,
-      })
-      void sandbox.exited.then(() => this.#died())
-      this.#throwIfEnding()
-      const link = await createAgentLink({
-        connect: () => backend.connect(sandbox),
-        onEvent: (event) => this.#onEvent(event),
-        onLost: (error) => this.#onLost(error),
-      })
-      this.#link = link
-      this.#throwIfEnding()
-      await withinStartTime(link.request('configure', { environ: { ...environ } }))
-      this.#usage = await backend.usage(sandbox)
       this.#become('idle')
     } catch (cause) {
       const wasAsked = isEnding(this.#state)
@@ -155,6 +136,8 @@ export class Session {
   info(): KernelInfo {
     const now = performance.now()
     const { lang, limits } = this
+    const { usage, isolation } = this.#interpreter
+    if (!isolation) throw this.#goneError()
     return {
       lang: lang.manifest.lang,
       age: Math.floor(now - this.#createdAt),
@@ -163,22 +146,22 @@ export class Session {
       idleTimeout: limits.idleTimeoutMs,
       maxCpuCredit: limits.maxCpuCreditMs,
       numQueriesExecuted: this.#executions.accepted,
-      memoryUsed: Math.ceil(this.#usage.memoryBytes / 1024),
-      cpuCreditUsed: Math.floor(this.#usage.cpuMs),
+      memoryUsed: Math.ceil(usage.memoryBytes / 1024),
+      cpuCreditUsed: Math.floor(usage.cpuMs),
       kernelId: this.id,
       clientSessionToken: this.token,
       status: this.#publicStatus(),
       maxMem: limits.memoryKb,
-      isolation: this.#sandboxOrThrow().isolation,
+      isolation,
     }
   }
 
   /** Reads the usage from the operating system; ends the session if its CPU credit is gone. */
   async sample(): Promise<void> {
-    if (!this.#sandbox || isEnding(this.#state)) return
-    this.#usage = await this.#options.backend.usage(this.#sandbox)
+    if (isEnding(this.#state)) return
+    const { cpuMs } = await this.#interpreter.sample()
     const { maxCpuCreditMs } = this.limits
-    if (maxCpuCreditMs > 0 && this.#usage.cpuMs >= maxCpuCreditMs) this.#endSoon('cpu-credit-exhausted')
+    if (maxCpuCreditMs > 0 && cpuMs >= maxCpuCreditMs) this.#endSoon('cpu-credit-exhausted')
   }
 
   /** Ends the session if no query came for its idle timeout. */
@@ -194,9 +177,8 @@ export class Session {
     const next = this.#executions.startNext()
     if (!next) return
     this.#become('busy')
-    this.#oomKillsSurvived = this.#usage.oomKills
     this.#queryDeadline.start(this.limits.queryTimeoutMs)
-    this.#linkOrThrow().execute(next.id, next.code)
+    this.#interpreter.execute(next.id, next.code)
   }
 
   #supplyInput(execution: Execution, text: string): void {
@@ -204,16 +186,11 @@ export class Session {
     this.#lastQueryAt = performance.now()
     this.#become('busy')
     this.#queryDeadline.resume()
-    this.#linkOrThrow()
-      .request('input', { execution: execution.id, text })
-      .catch((error) => this.#logger.debug({ err: error }, 'Input was not taken.'))
+    this.#interpreter.supplyInput(execution.id, text)
   }
 
-  #onEvent(event: AgentOutput): void {
-    if (event.type === 'status') {
-      if (event.state === 'dead' && this.#state !== 'restarting') void this.#died(event.signal ?? undefined)
-      return
-    }
+  #onOutput(event: InterpreterOutput): void {
+    if (isEnding(this.#state)) return
     this.#lastOutputAt = performance.now()
     const current = this.#executions.current
     if (event.id === null && event.type === 'stream') this.#executions.streamUnowned(event)
@@ -245,28 +222,13 @@ export class Session {
     execution.requestInput(prompt, password)
   }
 
-  #onLost(error: LinkClosedError): void {
-    if (isEnding(this.#state)) return
-    this.#logger.warn({ err: error }, 'The agent was lost.')
-    void this.#died()
-  }
-
-  /** The interpreter, or all of the sandbox, is gone: the operating system knows whether memory was the reason. */
-  async #died(signal?: number): Promise<void> {
-    if (isEnding(this.#state) || !this.#sandbox) return
-    const survived = this.#oomKillsSurvived
-    const usage = await this.#options.backend.usage(this.#sandbox).catch(() => this.#usage)
-    const killed = signal === undefined || signal === SIGKILL
-    this.#endSoon(killed && usage.oomKills > survived ? 'out-of-memory' : 'crashed')
-  }
-
   async #restart(): Promise<void> {
     if (!canBecome(this.#state, 'restarting')) throw this.#goneError()
     this.#queryDeadline.stop()
     this.#become('restarting')
     this.#executions.endAll({ status: 'terminated', reason: 'restarted' })
     try {
-      await withinStartTime(this.#linkOrThrow().request('restart', {}))
+      await this.#interpreter.restart()
     } catch (cause) {
       this.#logger.error({ err: cause }, 'The kernel did not restart.')
       await this.end('crashed')
@@ -286,10 +248,8 @@ export class Session {
     this.#queryDeadline.stop()
     this.#executions.endAll({ status: 'terminated', reason })
     this.#options.onEnding(ending, this.#executions.unfetched())
-    this.#link?.close()
     try {
-      const sandbox = await this.#preparing?.catch(() => undefined)
-      if (sandbox) await this.#options.backend.destroy(sandbox)
+      await this.#interpreter.destroy()
     } finally {
       this.#become('terminated', reason)
       this.#gone.resolve()
@@ -326,30 +286,5 @@ export class Session {
 
   #throwIfEnding(): void {
     if (isEnding(this.#state)) throw this.#goneError()
-  }
-
-  #linkOrThrow(): AgentLink {
-    if (!this.#link) throw new Error(`a ${this.#state} session has no link`)
-    return this.#link
-  }
-
-  #sandboxOrThrow(): Sandbox {
-    if (!this.#sandbox) throw new Error(`a ${this.#state} session has no sandbox`)
-    return this.#sandbox
-  }
-}
-
-const SIGKILL = 9
-
-async function withinStartTime<T>(answer: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>()
-  const timer = setTimeout(
-    () => late.reject(new Error(`no answer within ${START_TIMEOUT_MS} ms`)),
-    START_TIMEOUT_MS,
-  )
-  try {
-    return await Promise.race([answer, late.promise])
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { KEY_PATTERN } from '@cob/protocol'
 import type { Key } from './store.ts'
 
 /** A new key: a readable access key, and a secret of 240 random bits. */
@@ -19,6 +20,6 @@ export function formatKey({ accessKey, secretKey }: Pick<Key, 'accessKey' | 'sec
 
 /** Undefined if it is not of that form. */
 export function parseKey(text: string): Pick<Key, 'accessKey' | 'secretKey'> | undefined {
-  const match = /^([A-Za-z0-9_-]{4,64}):([\x21-\x39\x3b-\x7e]{8,128})$/.exec(text)
+  const match = KEY_PATTERN.exec(text)
   return match?.[1] && match[2] ? { accessKey: match[1], secretKey: match[2] } : undefined
 }

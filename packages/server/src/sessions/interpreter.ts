@@ -1,0 +1,142 @@
+import type { Isolation } from '@cob/protocol'
+import type { Backend, Sandbox, SandboxLimits, Usage } from '../backend/backend.ts'
+import { type AgentLink, type AgentOutput, createAgentLink } from '../channel/agent-link.ts'
+import type { Lang } from '../langs/lang.ts'
+import type { Logger } from '../observe/logger.ts'
+
+/** How long a new interpreter may take to answer before a start or restart counts as failed. */
+const START_TIMEOUT_MS = 30_000
+const SIGKILL = 9
+const NO_USAGE: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
+
+/** What the interpreter says of executions; its own state is told otherwise. */
+export type InterpreterOutput = Exclude<AgentOutput, { type: 'status' }>
+
+export interface InterpreterOptions {
+  readonly backend: Backend
+  readonly lang: Lang
+  readonly limits: SandboxLimits
+  readonly environ: Readonly<Record<string, string>>
+  readonly logger: Logger
+  readonly onOutput: (event: InterpreterOutput) => void
+  /** It died by itself; may be called more than once. The reason comes from the operating system. */
+  readonly onDeath: (reason: 'out-of-memory' | 'crashed') => void
+}
+
+/** A sandbox and the interpreter in it, as one session holds them. */
+export interface Interpreter {
+  /** As of the last `sample`. */
+  readonly usage: Usage
+  /** Undefined before the sandbox is made. */
+  readonly isolation: Isolation | undefined
+  /** Makes the sandbox and waits until the interpreter answers. After a failure `destroy` must still be called. */
+  start(): Promise<void>
+  execute(executionId: string, code: string): void
+  supplyInput(executionId: string, text: string): void
+  /** Resolves when a new interpreter answers; files stay. */
+  restart(): Promise<void>
+  sample(): Promise<Usage>
+  /** Resolves when nothing of the sandbox runs. Also while it starts. */
+  destroy(): Promise<void>
+}
+
+export function createInterpreter(options: InterpreterOptions): Interpreter {
+  const { backend, logger } = options
+  let preparing: Promise<Sandbox> | undefined
+  let sandbox: Sandbox | undefined
+  let link: AgentLink | undefined
+  let usage = NO_USAGE
+  // Kills for memory that the interpreter itself survived must not be taken for a later death's reason.
+  let oomKillsSurvived = 0
+  let isRestarting = false
+  let isOver = false
+
+  const died = async (signal?: number): Promise<void> => {
+    if (isOver || !sandbox) return
+    const survived = oomKillsSurvived
+    const { oomKills } = await backend.usage(sandbox).catch(() => usage)
+    const wasKilled = signal === undefined || signal === SIGKILL
+    if (!isOver) options.onDeath(wasKilled && oomKills > survived ? 'out-of-memory' : 'crashed')
+  }
+  const onEvent = (event: AgentOutput): void => {
+    if (event.type !== 'status') options.onOutput(event)
+    else if (event.state === 'dead' && !isRestarting) void died(event.signal ?? undefined)
+  }
+  const throwIfOver = (): void => {
+    if (isOver) throw new Error('destroyed while it started')
+  }
+  const started = (): AgentLink => {
+    if (!link) throw new Error('the interpreter is not started')
+    return link
+  }
+
+  return {
+    get usage() {
+      return usage
+    },
+    get isolation() {
+      return sandbox?.isolation
+    },
+    async start() {
+      preparing = backend.prepare(options.lang.profile)
+      const made = await preparing
+      sandbox = made
+      throwIfOver()
+      await backend.assign(made, options.limits)
+      void made.exited.then(() => died())
+      throwIfOver()
+      link = await createAgentLink({
+        connect: () => backend.connect(made),
+        onEvent,
+        onLost: (err) => {
+          if (!isOver) logger.warn({ err }, 'The agent was lost.')
+          void died()
+        },
+      })
+      if (isOver) link.close()
+      throwIfOver()
+      await withinStartTime(link.request('configure', { environ: { ...options.environ } }))
+      usage = await backend.usage(made)
+    },
+    execute(executionId, code) {
+      oomKillsSurvived = usage.oomKills
+      started().execute(executionId, code)
+    },
+    supplyInput(executionId, text) {
+      started()
+        .request('input', { execution: executionId, text })
+        .catch((err) => logger.debug({ err }, 'Input was not taken.'))
+    },
+    async restart() {
+      isRestarting = true
+      try {
+        await withinStartTime(started().request('restart', {}))
+      } finally {
+        isRestarting = false
+      }
+    },
+    async sample() {
+      if (sandbox && !isOver) usage = await backend.usage(sandbox)
+      return usage
+    },
+    async destroy() {
+      isOver = true
+      link?.close()
+      const made = await preparing?.catch(() => undefined)
+      if (made) await backend.destroy(made)
+    },
+  }
+}
+
+async function withinStartTime<T>(answer: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(
+    () => late.reject(new Error(`no answer within ${START_TIMEOUT_MS} ms`)),
+    START_TIMEOUT_MS,
+  )
+  try {
+    return await Promise.race([answer, late.promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -7,6 +7,7 @@ import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { createApiClient } from '../support/api-client.ts'
+import { footprint } from '../support/footprint.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
 
 const COB = path.resolve(import.meta.dirname, '../../packages/cli/bin/cob.mjs')
@@ -103,6 +104,22 @@ test('a run that has a server of its own leaves nothing when it is stopped', asy
   run.child.kill('SIGTERM')
   assert.equal(await run.ended, 143)
   assert.deepEqual(readdirSync(temporary), [])
+})
+
+test('a run that has a server of its own takes its sandbox along when it is killed', {
+  timeout: 20_000,
+}, async () => {
+  const run = start(process.execPath, [COB, 'run', 'python3', 'endless.py'], {
+    COB_DATA_DIR: path.join(folder, 'nobody'),
+  })
+  await run.printed('tick')
+  const own = path.join(temporary, readdirSync(temporary)[0] ?? assert.fail('no data folder'))
+  const processes = (): number => footprint(own, process.pid).processes
+  assert.ok(processes() >= 2)
+  run.child.kill('SIGKILL')
+  assert.equal(await run.ended, 'SIGKILL')
+  while (processes() > 0) await new Promise((resolve) => setTimeout(resolve, 10))
+  rmSync(own, { recursive: true })
 })
 
 test('the server ends in order when its terminal is closed, and when one ctrl-C arrives twice', async () => {

@@ -26,8 +26,16 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
+export interface ServeOptions {
+  /** Nobody will start a server on this data folder again: what a crash leaves must go by itself. */
+  readonly isTemporary?: boolean
+}
+
 /** The composition root: the only place that names concrete backends and stores. */
-export async function serve(config: Config): Promise<RunningServer> {
+export async function serve(
+  config: Config,
+  { isTemporary = false }: ServeOptions = {},
+): Promise<RunningServer> {
   const logger = createLogger(config.logLevel)
   const closers: (() => unknown)[] = []
   const closeAll = async (): Promise<void> => {
@@ -46,6 +54,7 @@ export async function serve(config: Config): Promise<RunningServer> {
         uidBase: config.uidBase,
         uidCount: config.uidCount,
         allowUnenforced: config.allowUnenforcedLimits,
+        endWithServer: isTemporary,
         storage: {
           homeBytes: config.workSizeKb * KB,
           tmpBytes: config.tmpSizeKb * KB,

@@ -112,7 +112,10 @@ async function withClient(
     return use(createClient(config, options))
   const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-run-'))
   try {
-    const server = await serve({ ...config, dataDir, host: '127.0.0.1', port: 0, logLevel: 'error' })
+    const server = await serve(
+      { ...config, dataDir, host: '127.0.0.1', port: 0, logLevel: 'error' },
+      { isTemporary: true },
+    )
     try {
       return await use(connect(server.url, server.key))
     } finally {

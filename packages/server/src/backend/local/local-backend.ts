@@ -28,6 +28,8 @@ export interface LocalBackendOptions {
   readonly uidCount?: number
   /** Start although some limit cannot be enforced; it is then named in `isolation`. */
   readonly allowUnenforced?: boolean
+  /** Sandboxes end with this process, also when it is killed: for a data directory that no later server will sweep. */
+  readonly endWithServer?: boolean
   /** Hold between `prepare` and `assign`. */
   readonly unassignedLimits?: SandboxLimits
   readonly storage?: StorageLimits
@@ -78,7 +80,7 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
           fileBytes: 1024 * MIB,
         },
         // Without a cgroup nobody could find it again.
-        dieWithParent: probe.bases.length === 0,
+        dieWithParent: options.endWithServer === true || probe.bases.length === 0,
         inheritable: findInheritableDescriptors(),
       },
       cgroups: probe.bases,

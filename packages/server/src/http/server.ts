@@ -123,15 +123,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       countAddress(request, reply)
       throw CobError.of('no-such-route', { method: request.method, path: request.url.slice(0, 200) })
     }
-    if (request.routeOptions.config.isPublic || request.routeOptions.url?.startsWith('/docs'))
-      countAddress(request, reply)
-    else identify(request, reply, () => authentication.bearer(request))
+    if (needsKey(request)) identify(request, reply, () => authentication.bearer(request))
+    else countAddress(request, reply)
   })
   app.addHook('preValidation', async (request, reply) => {
-    const isSigned =
-      request.owner === '' &&
-      !request.routeOptions.config.isPublic &&
-      !request.routeOptions.url?.startsWith('/docs')
+    const isSigned = needsKey(request) && request.owner === ''
     if (isSigned) identify(request, reply, () => authentication.signed(request, rawBody(request)))
     request.body = parseBody(request)
   })
@@ -166,4 +162,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.register(kernelRoutes, options)
   app.register(otherMethods)
   return app
+}
+
+/** The pages of the API's documentation are a plugin's routes and carry no configuration of ours. */
+function needsKey({ routeOptions: { config, url } }: FastifyRequest): boolean {
+  return !config.isPublic && url?.startsWith('/docs') !== true
 }

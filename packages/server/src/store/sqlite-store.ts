@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, fchmodSync, openSync } from 'node:fs'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import type { Key, Store } from './store.ts'
 
@@ -19,11 +19,10 @@ const BUSY_TIMEOUT_MS = 5000
  * database was written by a newer version or is no database.
  */
 export function createSqliteStore(file: string): Store {
-  // Made here, so that it never exists with another mode.
-  if (file !== ':memory:') closeSync(openSync(file, 'a', 0o600))
+  if (file !== ':memory:') makePrivate(file)
   const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
   try {
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+    configure(db, file)
     migrate(db, file)
   } catch (error) {
     db.close()
@@ -46,6 +45,26 @@ export function createSqliteStore(file: string): Store {
     listKeys: () => selectAll.all().map(toKey),
     disableKey: (accessKey, at) => disable.run(at, accessKey).changes > 0,
     close: () => db.close(),
+  }
+}
+
+/** Made here, so that it never exists with another mode; a copy put back from elsewhere may have come with one. */
+function makePrivate(file: string): void {
+  const descriptor = openSync(file, 'a', 0o600)
+  try {
+    fchmodSync(descriptor, 0o600)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function configure(db: DatabaseSync, file: string): void {
+  try {
+    // The first to read the file.
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(`${file} cannot be used as the store of keys: ${why}.`, { cause })
   }
 }
 

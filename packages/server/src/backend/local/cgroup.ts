@@ -45,7 +45,7 @@ export async function createCgroup(bases: readonly CgroupBase[], id: string): Pr
   const parts = bases.map((base) => ({ ...base, dir: join(base.dir, id) }))
   const cgroup: Cgroup = {
     async join(pid) {
-      for (const { dir } of parts) await writeFile(join(dir, 'cgroup.procs'), String(pid))
+      await Promise.all(parts.map(({ dir }) => writeFile(join(dir, 'cgroup.procs'), String(pid))))
     },
     async limit(limits) {
       for (const { dir, controllers } of parts) {

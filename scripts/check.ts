@@ -73,6 +73,7 @@ const DYNAMIC: readonly Check[] = [
   tests('unit', 'packages/*/src/**/*.test.ts', 'scripts/*.test.ts'),
   tests('contract', 'test/contract/**/*.test.ts'),
   tests('integration', 'test/integration/**/*.test.ts'),
+  tests('adversarial', 'test/adversarial/**/*.test.ts'),
 ]
 /** Needs the Python package index, and takes longer. */
 const CLIENTS: readonly Check[] = [tests('clients', 'test/clients/**/*.test.ts')]

@@ -42,7 +42,7 @@ const ENVIRONMENT: Readonly<Record<string, string>> = {
 }
 
 /** Of the host, and in no sandbox; tests put them in to see that something notices. */
-const HOST_FOLDERS = ['/home', '/root', '/var', '/run', '/opt', '/srv']
+const HOST_FOLDERS = ['/root', '/var', '/run', '/srv']
 
 /** The options of one sandbox for bubblewrap's `--args` (bwrap(1)), in the order they are carried out. */
 export function toBubblewrapArguments(options: BubblewrapOptions): string[] {

@@ -89,7 +89,7 @@ export async function spawnBubblewrap(
       dieWithParent: host.dieWithParent,
       without,
     })
-    const processLimits = without.has('process-limits') ? undefined : host.processLimits
+    const processLimits = without.has('resource-limits') ? undefined : host.processLimits
     const command = toFirstCommand(profile.argv, processLimits, READY_FD)
     const child = spawn(host.bwrapPath, ['--args', String(ARGS_FD), '--', ...command], {
       cwd: '/',

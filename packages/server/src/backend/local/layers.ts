@@ -17,10 +17,10 @@ export const LAYERS = [
   'storage-size',
   'empty-environment',
   'closed-descriptors',
-  'process-limits',
+  'resource-limits',
   'memory-limit',
-  'process-count',
-  'cpu-weight',
+  'processes-limit',
+  'cpu-limit',
 ] as const
 
 export type Layer = (typeof LAYERS)[number]

@@ -6,6 +6,7 @@ import type { Logger } from '../../observe/logger.ts'
 import type { Backend, Profile, Sandbox, SandboxLimits } from '../backend.ts'
 import { type Check, type OnCheck, toError } from '../check.ts'
 import type { ProcessLimits, StorageLimits } from './bubblewrap-arguments.ts'
+import type { CgroupBase, Controller } from './cgroup.ts'
 import { type CgroupProbe, findOwnCgroups, probeCgroups } from './cgroup-probe.ts'
 import { findInheritableDescriptors } from './descriptors.ts'
 import {
@@ -117,7 +118,9 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
         without,
         inheritable: without.has('closed-descriptors') ? [] : findInheritableDescriptors(),
       },
-      cgroups: probe.bases,
+      cgroups: probe.bases
+        .map((base) => leaveOut(base, without))
+        .filter(({ controllers }) => controllers.length > 0),
       sockets,
       uids: hasOwnUids ? createUids(uids.base, uids.count) : undefined,
       unassignedLimits: options.unassignedLimits ?? {
@@ -125,7 +128,6 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
         processes: 128,
         cpuWeight: 100,
       },
-      weaken: (limits) => weakenLimits(limits, without),
       isolation: toIsolation(probe, { hasOwnUids, hasFilter }),
     }
 
@@ -211,11 +213,8 @@ function toIsolation(
   }
 }
 
-/** Test-only: limits that do not limit, in place of the left out ones. Far below what the host has all the same. */
-function weakenLimits(limits: SandboxLimits, without: ReadonlySet<Layer>): SandboxLimits {
-  return {
-    memoryBytes: without.has('memory-limit') ? 4096 * MIB : limits.memoryBytes,
-    processes: without.has('process-count') ? 1000 : limits.processes,
-    cpuWeight: without.has('cpu-weight') ? 10_000 : limits.cpuWeight,
-  }
+/** Without the controllers whose limits are left out. */
+function leaveOut(base: CgroupBase, without: ReadonlySet<Layer>): CgroupBase {
+  const isIn = ({ resource }: Controller): boolean => !resource || !without.has(`${resource}-limit`)
+  return { ...base, controllers: base.controllers.filter(isIn) }
 }

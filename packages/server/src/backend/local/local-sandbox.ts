@@ -21,8 +21,6 @@ export interface SandboxHost {
   readonly uids: Uids | undefined
   /** Hold from the start until a session's own limits are known. */
   readonly unassignedLimits: SandboxLimits
-  /** What is applied of limits: all, but for tests. */
-  readonly weaken: (limits: SandboxLimits) => SandboxLimits
   readonly isolation: Isolation
 }
 
@@ -55,7 +53,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
   }
   // The outer bubblewrap process is in the group too, so that nothing of a sandbox is ever outside.
   const applyLimits = async (wanted: SandboxLimits): Promise<void> => {
-    await cgroup?.limit(host.weaken({ ...wanted, processes: wanted.processes + 1 }))
+    await cgroup?.limit({ ...wanted, processes: wanted.processes + 1 })
     limits = wanted
   }
 

@@ -30,13 +30,19 @@ export interface Arena {
   close(): Promise<void>
 }
 
-export async function openArena(without: readonly string[] = []): Promise<Arena> {
+export async function openArena(
+  without: readonly string[] = [],
+  { refuses = false }: { readonly refuses?: boolean } = {},
+): Promise<Arena> {
   const bait = await layBait()
   const folder = mkdtempSync(path.join(tmpdir(), 'cob-arena-'))
   const dataDir = path.join(folder, 'where-the-server-keeps-its-data')
   const isDumpable = without.includes('undumpable-agent')
   const options = {
-    ...(without.length > 0 ? { without: without.filter((layer) => layer !== 'undumpable-agent') } : {}),
+    // Told what is left out, the server serves all the same.
+    ...(without.length > 0 && !refuses
+      ? { without: without.filter((layer) => layer !== 'undumpable-agent') }
+      : {}),
     ...(isDumpable ? { agentDir: makeDumpableAgent(folder) } : {}),
   }
   // Descriptor 40 would pass to every program the server starts; Node itself closes those next to its own.

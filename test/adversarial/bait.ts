@@ -32,9 +32,11 @@ export async function layBait(): Promise<Bait> {
   const openFile = write(path.join(folder, 'open'), 0o644)
   const rootFile = write(`/usr/local/share/cob-bait-${canary}`, 0o600)
   const hostFile = write(`/var/tmp/cob-bait-${canary}`, 0o644)
-  const tcp = createServer((socket) => socket.end(canary)).listen(0, '127.0.0.1')
+  const tcp = createServer((socket) => socket.on('error', () => {}).end(canary)).listen(0, '127.0.0.1')
   const abstractSocket = `cob-bait-${canary}`
-  const unix = createServer((socket) => socket.end(canary)).listen(`\0${abstractSocket}`)
+  const unix = createServer((socket) => socket.on('error', () => {}).end(canary)).listen(
+    `\0${abstractSocket}`,
+  )
   await Promise.all([once(tcp, 'listening'), once(unix, 'listening')])
   const made = execFileSync('ipcmk', ['--shmem', '4096', '--mode', '0666'], { encoding: 'utf8' })
   const sharedMemory = Number(/\d+/.exec(made)?.[0])

@@ -10,6 +10,9 @@ import { ATTACKS } from './attacks.ts'
  * layers hold the same thing, both have to go.
  */
 
+/** What the self-test at the start does not notice: a share of CPU time takes seconds to measure, and the agent hides descriptors. */
+const BEYOND_SELF_TEST = ['cpu-limit']
+
 const all = Object.values(ATTACKS).flat()
 const sets = new Map<string, Attack[]>()
 for (const attack of all) {
@@ -24,6 +27,8 @@ for (const [without, attacks] of sets) {
   test(`without ${without}, what it holds gets out`, async () => {
     const arena = await openArena(without.split(' + '))
     try {
+      const isNoticed = arena.errors().includes('the self-test found holes')
+      assert.equal(isNoticed, !BEYOND_SELF_TEST.includes(without), arena.errors())
       for (const attack of attacks) {
         const { safe, outcome } = await arena.run(attack)
         lines.push(`without ${without.padEnd(36)}  ${attack.name.padEnd(52)}  ${outcome.slice(0, 70)}`)
@@ -34,6 +39,13 @@ for (const [without, attacks] of sets) {
     }
   })
 }
+
+test('a server whose self-test finds a hole refuses to serve, and says which', async () => {
+  await assert.rejects(
+    openArena(['undumpable-agent'], { refuses: true }),
+    /Code can get out.*agent: reading .proc.1/s,
+  )
+})
 
 test('every layer has an attack that it holds', () => {
   const held = new Set(all.flatMap(({ layers }) => layers))

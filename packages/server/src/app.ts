@@ -64,7 +64,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     if (holes.length > 0 && !options.without)
       throw toError('Code can get out of its sandbox on this host:', holes)
     if (holes.length > 0)
-      logger.error({ holes }, 'Layers of the isolation are left out, and the self-test found holes.')
+      logger.error({ holes }, 'Layers of the isolation are left out: the self-test found holes.')
     let ready = true
     const http = createHttpServer({
       sessions,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
@@ -35,7 +35,7 @@ const SYSTEM_CALLS: Readonly<Record<string, Readonly<Record<string, number>>>> =
     ...{ process_vm_readv: 270, bpf: 280, userfaultfd: 282, io_uring_setup: 425 },
   },
 }
-const CLONE: Readonly<Record<string, number>> = { x64: 56, arm64: 220 }
+const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'user', 'uts']
 
 /** What a limit that the operator allowed to be missing would have stopped. */
 const NEEDS: Readonly<Record<string, string>> = {
@@ -65,7 +65,7 @@ export async function selfTest(options: SelfTestOptions): Promise<Check[]> {
       processes: options.processes,
       storage: options.storage,
       systemCalls: calls,
-      clone: CLONE[process.arch] ?? 0,
+      namespaces: readNamespaces(),
       unshare: calls.unshare ?? 0,
       leaveOut: sessions.info(OWNER, kernelId).isolation.unenforced.map((limit) => NEEDS[limit]),
     }
@@ -76,6 +76,11 @@ export async function selfTest(options: SelfTestOptions): Promise<Check[]> {
     bait.close()
     await sessions.destroy(OWNER, kernelId).catch(() => {})
   }
+}
+
+/** The server's own, by name, as namespaces(7) tells them apart. */
+function readNamespaces(): Record<string, string> {
+  return Object.fromEntries(NAMESPACES.map((name) => [name, readlinkSync(`/proc/self/ns/${name}`)]))
 }
 
 function toChecks(stdout: string): Check[] | undefined {
@@ -99,7 +104,7 @@ async function openBait(): Promise<{ addresses: [string, number][]; abstract: st
   const servers: Server[] = []
   const addresses: [string, number][] = []
   for (const host of ['127.0.0.1', '::1']) {
-    const server = createServer().listen(0, host)
+    const server = createServer((socket) => socket.destroy()).listen(0, host)
     try {
       await once(server, 'listening')
       servers.push(server)
@@ -108,7 +113,7 @@ async function openBait(): Promise<{ addresses: [string, number][]; abstract: st
       // A host without this version of IP has no such address to be reached at.
     }
   }
-  const socket = createServer().listen(`\0${abstract}`)
+  const socket = createServer((client) => client.destroy()).listen(`\0${abstract}`)
   await once(socket, 'listening')
   return {
     addresses,

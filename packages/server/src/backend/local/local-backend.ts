@@ -128,7 +128,7 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
         processes: 128,
         cpuWeight: 100,
       },
-      isolation: toIsolation(probe, { hasOwnUids, hasFilter }),
+      isolation: toIsolation(probe, { hasOwnUids, hasFilter: filter.ok }),
     }
 
     const find = (sandbox: Sandbox): LocalSandbox => {

@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import { pino } from 'pino'
 import { createHttpServer, type HttpServerOptions } from '../../packages/server/src/http/server.ts'
 import { createSqliteStore } from '../../packages/server/src/store/sqlite-store.ts'
@@ -12,6 +12,7 @@ export interface HttpFixture {
   readonly url: string
   readonly host: string
   readonly port: number
+  readonly server: Server
   close(): Promise<void>
 }
 
@@ -42,6 +43,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
     url: `http://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
     port,
+    server: http.server,
     async close() {
       await sessions.close()
       await http.close()

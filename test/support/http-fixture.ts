@@ -2,7 +2,7 @@ import type { AddressInfo, Server } from 'node:net'
 import { pino } from 'pino'
 import { createHttpServer, type HttpServerOptions } from '../../packages/server/src/http/server.ts'
 import { createSqliteStore } from '../../packages/server/src/store/sqlite-store.ts'
-import { createFakeBackend } from './fake-backend.ts'
+import { createFakeBackend, type FakeBackend } from './fake-backend.ts'
 import { createFakeLangs, createFakeSessions } from './fake-sessions.ts'
 
 export const KEY = { accessKey: 'AKIAEXAMPLE', secretKey: 'a-secret-of-the-tests' }
@@ -13,6 +13,8 @@ export interface HttpFixture {
   readonly host: string
   readonly port: number
   readonly server: Server
+  /** Of the sessions that are behind it unless others were given. */
+  readonly backend: FakeBackend
   close(): Promise<void>
 }
 
@@ -44,6 +46,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
     host: `127.0.0.1:${port}`,
     port,
     server: http.server,
+    backend,
     async close() {
       await sessions.close()
       await http.close()

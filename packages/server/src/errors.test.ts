@@ -33,3 +33,9 @@ test('what a client sent is never taken for a placeholder', () => {
   const error = CobError.of('unknown-lang', { lang: '{known} $& {lang}', known: 'python3' })
   assert.equal(error.message, 'There is no kernel type "{known} $& {lang}". Known: python3.')
 })
+
+test('what a client sent is repeated in part only', () => {
+  const { message } = CobError.of('unsupported-media-type', { type: 'x'.repeat(1_000_000) })
+  assert.ok(message.length < 2100)
+  assert.match(message, /x…"; send application/)
+})

@@ -167,6 +167,13 @@ interface CobErrorOptions {
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
+/** Most of one parameter that is repeated to the client, in characters: it may be what the client sent. */
+const MAX_PARAMETER = 2000
+
+function shorten(text: string): string {
+  return text.length > MAX_PARAMETER ? `${text.slice(0, MAX_PARAMETER)}…` : text
+}
+
 /** The one error class; told apart by `code`. */
 export class CobError extends Error {
   override readonly name = 'CobError'
@@ -183,7 +190,7 @@ export class CobError extends Error {
   ) {
     const entry = ERRORS[code]
     super(
-      entry.detail.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole)),
+      entry.detail.replace(/\{(\w+)\}/g, (whole, name: string) => shorten(String(params[name] ?? whole))),
       options.cause === undefined ? undefined : { cause: options.cause },
     )
     this.code = code

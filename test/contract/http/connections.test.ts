@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { connect, type Server, type Socket } from 'node:net'
 import { after, before, test } from 'node:test'
-import { promisify } from 'node:util'
 import type { Problem } from '@cob/protocol'
-import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
 import { BEARER, type HttpFixture, startHttp } from '../../support/http-fixture.ts'
+import { closing, open, type ProblemAnswer, readProblem, requestHead } from '../../support/raw-http.ts'
 
 let http: HttpFixture
 before(async () => {
@@ -13,63 +10,11 @@ before(async () => {
 })
 after(() => http.close())
 
-interface Answer {
-  readonly status: number
-  readonly headers: Headers
-  readonly body: Problem & Record<string, unknown>
-}
-
-/** A client that does as little as a client can: it never closes its side by itself. */
-function open({ port } = http): Socket {
-  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
-  socket.on('error', () => {})
-  return socket
-}
-
-const connections = (server: Server): Promise<number> => promisify(server.getConnections.bind(server))()
-
-/** Asks until the answer is the one that is waited for. */
-async function until<T>(ask: () => Promise<T>, isIt: (answer: T) => boolean): Promise<void> {
-  while (!isIt(await ask())) await new Promise(setImmediate)
-}
-
-/** Unlike `once`, whatever went wrong before. */
-const closing = (socket: Socket): Promise<void> =>
-  new Promise((resolve) => socket.once('close', () => resolve()))
-
-/** Reads one answer and leaves the connection as it is. */
-async function readAnswer(socket: Socket): Promise<Answer> {
-  let text = ''
-  for (;;) {
-    text = text.replace(/^HTTP\/1\.1 100 Continue\r\n\r\n/, '')
-    const end = text.indexOf('\r\n\r\n')
-    const length = Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0)
-    if (end !== -1 && Buffer.byteLength(text) >= end + 4 + length) {
-      const [first = '', ...lines] = text.slice(0, end).split('\r\n')
-      const headers = new Headers(
-        lines.map((line): [string, string] => {
-          const [name = '', ...value] = line.split(':')
-          return [name, value.join(':').trim()]
-        }),
-      )
-      const body = text.slice(end + 4)
-      return {
-        status: Number(first.split(' ')[1]),
-        headers,
-        body: body === '' ? undefined : JSON.parse(body),
-      }
-    }
-    const [chunk] = await once(socket.resume(), 'data')
-    text += String(chunk)
-  }
-}
-
-const head = (line: string, ...headers: string[]): string =>
-  [`${line} HTTP/1.1`, `Host: ${http.host}`, ...headers, '', ''].join('\r\n')
-async function ask(...sent: Parameters<typeof head>): Promise<Answer> {
-  const socket = open()
+const head = (line: string, ...headers: string[]): string => requestHead(http, line, ...headers)
+async function ask(...sent: Parameters<typeof head>): Promise<ProblemAnswer> {
+  const socket = open(http)
   socket.write(head(...sent))
-  const answer = await readAnswer(socket)
+  const answer = await readProblem(socket)
   socket.destroy()
   return answer
 }
@@ -101,12 +46,12 @@ test('methods nobody has heard of are 405 where the path is known', async () => 
 })
 
 test('a request without Host, and a path that cannot be decoded, get a problem like any other', async () => {
-  const socket = open()
+  const socket = open(http)
   socket.write('GET /v1 HTTP/1.1\r\n\r\n')
-  const noHost = await readAnswer(socket)
+  const noHost = await readProblem(socket)
   assert.deepEqual([noHost.status, noHost.body.code], [400, 'malformed-http'])
   socket.write('GET /v1 HTTP/1.0\r\n\r\n')
-  assert.equal((await readAnswer(socket)).status, 200)
+  assert.equal((await readProblem(socket)).status, 200)
   socket.destroy()
   const undecodable = await ask('GET /v1/kernel/%ff')
   assert.deepEqual([undecodable.status, undecodable.body.code], [400, 'invalid-request'])
@@ -133,10 +78,10 @@ test('what is no HTTP is told so under a request id, and is not kept by a client
   ] as const
   await Promise.all(
     cases.map(async ([sent, status, code]) => {
-      const socket = open()
+      const socket = open(http)
       socket.write(sent)
       const closed = closing(socket)
-      const answer = await readAnswer(socket)
+      const answer = await readProblem(socket)
       assert.deepEqual([answer.status, answer.body.code, answer.body.status], [status, code, status])
       assert.match(answer.body.requestId, /^[0-9a-f-]{36}$/)
       assert.equal(answer.headers.get('x-request-id'), answer.body.requestId)
@@ -157,7 +102,7 @@ test('a client that sends everything before it reads is told why its body was re
     ['PUT /v1/kernels', ['Transfer-Encoding: chunked', 'Expect: banana'], 405],
     ['POST /v1/kernel/%ff', ['Content-Length: 8000000'], 400],
   ] as const) {
-    const socket = open()
+    const socket = open(http)
     const isChunked = headers.some((header) => header.endsWith('chunked'))
     socket.pause()
     socket.write(head(line, ...headers, 'Content-Type: application/json'))
@@ -166,144 +111,19 @@ test('a client that sends everything before it reads is told why its body was re
     if (isChunked) socket.write('7a1200\r\n')
     socket.write(body)
     await new Promise((resolve) => socket.write(end, resolve))
-    assert.equal((await readAnswer(socket)).status, status, line)
+    assert.equal((await readProblem(socket)).status, status, line)
     // The connection can be used on.
     socket.write(head('GET /v1'))
-    assert.equal((await readAnswer(socket)).status, 200, line)
-    socket.destroy()
-  }
-})
-
-test('whoever is late is told so and disconnected, whatever of a request is missing', async (t) => {
-  const hasty = await startHttp({ bounds: { headersMs: 50, requestMs: 100, checkEveryMs: 10 } })
-  t.after(() => hasty.close())
-  const body = ['Content-Type: application/json', 'Content-Length: 100000000']
-  for (const [name, start, more, statuses] of [
-    ['nothing', '', '', [408]],
-    ['endless headers', 'GET /v1 HTTP/1.1\r\n', 'X: y\r\n', [408]],
-    [
-      'a slow body',
-      head('POST /v1/kernel/create', `Authorization: Sorna x`, ...body.slice(0, 1), 'Content-Length: 9'),
-      '',
-      [408],
-    ],
-    [
-      'a slow chunked body',
-      head(
-        'POST /v1/kernel/create',
-        `Authorization: ${BEARER}`,
-        'Content-Type: application/json',
-        'Transfer-Encoding: chunked',
-      ),
-      '1\r\n \r\n',
-      [408],
-    ],
-    ['a refused body', head('POST /v1/kernel/create', ...body), ' ', [401, 408]],
-    [
-      'a body too large',
-      head('POST /v1/kernel/create', `Authorization: ${BEARER}`, ...body),
-      ' ',
-      [413, 408],
-    ],
-  ] as const) {
-    const socket = open(hasty)
-    const closed = closing(socket)
-    let text = ''
-    socket.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk
-    })
-    socket.once('end', () => socket.end())
-    socket.write(start)
-    const timer = setInterval(() => socket.write(more), 5)
-    await closed
-    clearInterval(timer)
-    const told = [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status))
-    assert.deepEqual(told, statuses, name)
-  }
-})
-
-test('a connection nobody uses is closed', async (t) => {
-  const hasty = await startHttp({ bounds: { keepAliveMs: 20 } })
-  t.after(() => hasty.close())
-  const socket = open(hasty)
-  const closed = closing(socket)
-  socket.write(head('GET /v1'))
-  assert.equal((await readAnswer(socket)).status, 200)
-  socket.on('end', () => socket.end())
-  await closed
-})
-
-test('a client that does not read its answer does not keep it', async (t) => {
-  const sessions = { list: () => ['x'.repeat(30_000_000)] }
-  // Only the list is asked for.
-  const hasty = await startHttp({ sessions: sessions as unknown as Sessions, bounds: { answerMs: 50 } })
-  t.after(() => hasty.close())
-  const socket = open(hasty)
-  const closed = closing(socket)
-  socket.once('end', () => socket.end()).pause()
-  socket.write(head('GET /v1/kernels', `Authorization: ${BEARER}`))
-  const { server } = hasty
-  await until(
-    () => connections(server),
-    (count) => count === 1,
-  )
-  await until(
-    () => connections(server),
-    (count) => count === 0,
-  )
-  socket.resume()
-  await closed
-})
-
-test('of requests sent without waiting for answers only a few are begun, and the connection ends', async (t) => {
-  const gone: Promise<unknown>[] = []
-  const sessions = {
-    run: async (_owner: string, _id: string, _body: unknown, { signal }: { signal: AbortSignal }) => {
-      const aborted = once(signal, 'abort')
-      gone.push(aborted)
-      await aborted
-      throw signal.reason
-    },
-  }
-  // As above.
-  const http = await startHttp({ sessions: sessions as unknown as Sessions, bounds: { maxUnanswered: 3 } })
-  t.after(() => http.close())
-  const socket = open(http)
-  const content = '{"code": ""}'
-  const one =
-    head(
-      'POST /v1/kernel/TSSJT2Z4SnmQhxjWMnJljg',
-      `Authorization: ${BEARER}`,
-      'Content-Type: application/json',
-      `Content-Length: ${content.length}`,
-    ) + content
-  for (let i = 0; i < 2000; i++) socket.write(one)
-  const { status, body } = await readAnswer(socket)
-  assert.deepEqual([status, body.code], [429, 'too-many-unanswered'])
-  assert.equal(gone.length, 3)
-  socket.end()
-  await Promise.all(gone)
-})
-
-test('of more connections than may be, the next is closed and the others are served', async (t) => {
-  const small = await startHttp({ bounds: { maxConnections: 2 } })
-  t.after(() => small.close())
-  const [first, second] = [open(small), open(small)]
-  await Promise.all([once(first, 'connect'), once(second, 'connect')])
-  const third = open(small)
-  await closing(third.resume().on('end', () => third.end()))
-  for (const socket of [first, second]) {
-    socket.write(head('GET /v1'))
-    assert.equal((await readAnswer(socket)).status, 200)
+    assert.equal((await readProblem(socket)).status, 200, line)
     socket.destroy()
   }
 })
 
 test('a refusal that leaves no body unread keeps the connection', async () => {
-  const socket = open()
+  const socket = open(http)
   for (const _ of [1, 2]) {
     socket.write(`${head('POST /v1/kernel/create', 'Content-Type: application/json', 'Content-Length: 2')}{}`)
-    const { status, headers } = await readAnswer(socket)
+    const { status, headers } = await readProblem(socket)
     assert.deepEqual([status, headers.get('connection')], [401, 'keep-alive'])
   }
   socket.destroy()

@@ -51,8 +51,8 @@ export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds)
   })
   app.addHook('onSend', async ({ raw: { socket } }, reply) => {
     // Closing while a refused body still comes would reset the connection, and the answer may be lost with that (RFC 9112, 9.6).
-    if (reply.hasHeader('connection')) reply.removeHeader('connection')
     const { raw } = reply
+    if (raw.shouldKeepAlive && reply.hasHeader('connection')) reply.header('connection', 'keep-alive')
     const start = (): void => {
       const timer = setTimeout(() => socket.destroy(), bounds.answerMs).unref()
       raw.once('close', () => clearTimeout(timer))

@@ -6,9 +6,6 @@ import type { Logger } from '../observe/logger.ts'
 /** Media type of every error (RFC 9457, 6.1). */
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 
-/** Most of a framework's own message that is passed on; it may repeat what the client sent. */
-const MAX_MESSAGE = 200
-
 /** The problem document of an error (RFC 9457). */
 export function toProblem(error: CobError, requestId: string): Problem {
   return {
@@ -49,5 +46,5 @@ function toCobError(error: unknown, request: FastifyRequest, maxBodyBytes: numbe
   }
   const status = 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
   if (status < 400 || status >= 500) return CobError.of('internal', {}, { cause: error })
-  return CobError.of('invalid-request', { problem: error.message.slice(0, MAX_MESSAGE) }, { cause: error })
+  return CobError.of('invalid-request', { problem: error.message }, { cause: error })
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { METHODS } from 'node:http'
 import fc, { type Arbitrary } from 'fast-check'
 import { BEARER, KEY } from './http-fixture.ts'
-import { fromSchema, hostileJson, nearSchema, type Schema } from './schema-arbitrary.ts'
+import { character, fromSchema, hostileJson, nearSchema, type Schema } from './schema-arbitrary.ts'
 
 export interface Operation {
   readonly parameters?: readonly { readonly name: string }[]
@@ -39,7 +39,7 @@ const text = fc.stringMatching(/^[!-~][ -~]{0,40}$/)
 const key = fc.constantFrom(BEARER, BEARER, BEARER, BEARER.replace(KEY.accessKey, 'AKIAOTHER'))
 const hostileId = fc.oneof(
   fc.constantFrom(NOBODY, 'create', '.', '..', '%2e%2e', '%00', '__proto__', `${NOBODY}%0d%0a`, LONG),
-  fc.string({ unit: 'binary', maxLength: 30 }).map((one) => encodeURIComponent(one.toWellFormed())),
+  fc.string({ unit: character, maxLength: 30 }).map((one) => encodeURIComponent(one.toWellFormed())),
   text.map((one) => one.replaceAll(' ', '+')),
 )
 const hints = {

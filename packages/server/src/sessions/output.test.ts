@@ -58,3 +58,18 @@ test('media without end stays bounded', () => {
   assert.ok(part.media.length <= 1000)
   assert.equal(part.truncated, true)
 })
+
+test('exceptions without end stay bounded, in number and in size', () => {
+  const output = createOutput()
+  for (const lines of [
+    ['x'.repeat(5_000_000)],
+    Array.from({ length: 1_000_000 }, () => ''),
+    ['x'.repeat(1000)],
+  ])
+    for (let i = 0; i < 20; i++)
+      output.add({ seq: 1, id: 'x', type: 'error', name: 'E', args: lines, traceback: [], before: false })
+  const { exceptions, truncated } = output.take()
+  assert.equal(truncated, true)
+  assert.equal(exceptions.length, 16)
+  assert.ok(JSON.stringify(exceptions).length < 20_000)
+})

@@ -6,6 +6,8 @@ export const MAX_STREAM_CHARACTERS = 524_288
 const MAX_MEDIA_CHARACTERS = 16 * 1024 * 1024
 const MAX_MEDIA_ENTRIES = 1000
 const MAX_EXCEPTIONS = 16
+/** Characters of exceptions in one answer; an evaluator keeps one of them well below. */
+const MAX_EXCEPTION_CHARACTERS = 4 * 1024 * 1024
 
 /** Best first: the form of a display that `media` carries. */
 const RICHNESS = [
@@ -55,8 +57,14 @@ export function createOutput(): Output {
     part.media.push([mime, content])
   }
   const exception = ({ name, args, before, traceback }: Extract<OutputEvent, { type: 'error' }>): void => {
-    if (part.exceptions.length < MAX_EXCEPTIONS) part.exceptions.push([name, args, before, traceback])
-    else part.truncated = true
+    // A line costs something even if it is empty.
+    const characters = [name, ...args, ...traceback].reduce((sum, { length }) => sum + length + 8, 0)
+    if (characters > room.exceptions || part.exceptions.length >= MAX_EXCEPTIONS) {
+      part.truncated = true
+      return
+    }
+    room.exceptions -= characters
+    part.exceptions.push([name, args, before, traceback])
   }
 
   return {
@@ -87,8 +95,13 @@ export function createOutput(): Output {
   }
 }
 
-function fullRoom(): { stdout: number; stderr: number; media: number } {
-  return { stdout: MAX_STREAM_CHARACTERS, stderr: MAX_STREAM_CHARACTERS, media: MAX_MEDIA_CHARACTERS }
+function fullRoom(): { stdout: number; stderr: number; media: number; exceptions: number } {
+  return {
+    stdout: MAX_STREAM_CHARACTERS,
+    stderr: MAX_STREAM_CHARACTERS,
+    media: MAX_MEDIA_CHARACTERS,
+    exceptions: MAX_EXCEPTION_CHARACTERS,
+  }
 }
 
 function emptyPart(): OutputPart {

@@ -72,4 +72,7 @@ test('exceptions and values without end stay bounded, and the whole is counted',
   assert.equal(part.value?.['text/plain'], huge)
   assert.equal(part.truncated, true)
   assert.equal(output.characters, 0)
+  const lines = Array.from({ length: 3_000_000 }, () => '')
+  output.add({ ...at, type: 'error', name: 'E', args: lines, traceback: [], before: false })
+  assert.deepEqual(output.take().exceptions, [])
 })

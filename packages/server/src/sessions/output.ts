@@ -58,7 +58,8 @@ export function createOutput(): Output {
     else part.truncated = true
   }
   const exception = ({ name, args, before, traceback }: Extract<OutputEvent, { type: 'error' }>): void => {
-    const characters = [name, ...args, ...traceback].reduce((sum, text) => sum + text.length, 0)
+    // A line costs something even if it is empty.
+    const characters = [name, ...args, ...traceback].reduce((sum, { length }) => sum + length + 8, 0)
     if (part.exceptions.length < MAX_EXCEPTIONS && fits(characters))
       part.exceptions.push([name, args, before, traceback])
     else part.truncated = true

@@ -1,6 +1,6 @@
 /**
  * `npm test`: every check there is, a line each, the full output of those that fail, and last `N passed, N failed`. With `--static`
- * only those that run no program of ours; with `--all` also those with clients from elsewhere.
+ * only those that run no program of ours; with `--all` also the slow ones.
  */
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -75,13 +75,16 @@ const DYNAMIC: readonly Check[] = [
   tests('integration', 'test/integration/**/*.test.ts'),
   tests('adversarial', 'test/adversarial/**/*.test.ts'),
 ]
-/** Needs the Python package index, and takes longer. */
-const CLIENTS: readonly Check[] = [tests('clients', 'test/clients/**/*.test.ts')]
+/** Takes longer, and needs the Python package index. */
+const SLOW: readonly Check[] = [
+  tests('clients', 'test/clients/**/*.test.ts'),
+  tests('soak', 'test/soak/**/*.test.ts'),
+]
 
 const startedAt = performance.now()
 // The static checks run beside the tests, one after the other: two things at a time on two cores.
 const isAll = process.argv.includes('--all')
-const lanes = process.argv.includes('--static') ? [STATIC] : [STATIC, [...DYNAMIC, ...(isAll ? CLIENTS : [])]]
+const lanes = process.argv.includes('--static') ? [STATIC] : [STATIC, [...DYNAMIC, ...(isAll ? SLOW : [])]]
 const results = (await Promise.all(lanes.map(runInOrder))).flat()
 const sum = (pick: (result: Result) => number): number =>
   results.reduce((total, result) => total + pick(result), 0)

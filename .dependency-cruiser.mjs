@@ -13,7 +13,7 @@ const only = (name, comment, from, to) => ({
 
 const leaves = `^${server}/(errors|observe/)`
 /** Every place that has a rank below. */
-const places = `^${server}/((app|index|errors|config|data-folder)\\.ts|(observe|channel|backend|store|langs|sessions|self-test|http)/)`
+const places = `^${server}/((app|core|index|errors|config|data-folder)\\.ts|(observe|channel|backend|store|langs|sessions|self-test|http)/)`
 
 export default {
   forbidden: [
@@ -40,11 +40,11 @@ export default {
     },
     {
       name: 'composition-root',
-      comment: 'Only app.ts names concrete backends and stores.',
+      comment: 'Only app.ts and core.ts name concrete backends and stores.',
       severity: 'error',
       from: {
         path: '^packages/',
-        pathNot: [`^${server}/(app\\.ts|backend/local/|store/sqlite-store\\.ts)`, test],
+        pathNot: [`^${server}/((app|core)\\.ts|backend/local/|store/sqlite-store\\.ts)`, test],
       },
       to: { path: `^${server}/(backend/local/|store/sqlite-store\\.ts)` },
     },

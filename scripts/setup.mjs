@@ -31,6 +31,13 @@ const FOR_TESTS = [
     packageName: 'golang-github-containers-common',
     isThere: () => existsSync('/usr/share/containers/seccomp.json'),
   },
+  { name: 'slirp4netns', packageName: 'slirp4netns', isThere: () => existsSync('/usr/bin/slirp4netns') },
+  { name: 'nft', packageName: 'nftables', isThere: () => existsSync('/usr/sbin/nft') },
+  {
+    name: 'ip',
+    packageName: 'iproute2',
+    isThere: () => ['/usr/sbin/ip', '/sbin/ip', '/usr/bin/ip'].some(existsSync),
+  },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
 

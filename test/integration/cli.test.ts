@@ -158,10 +158,12 @@ test('keys are made, listed without secrets, and disabled at once', async () => 
 
 test('a key can be made before the first start of a server', async () => {
   const environment = { COB_DATA_DIR: path.join(folder, 'fresh') }
-  const { status, stdout } = await cob(['keys', 'create', 'early'], '', environment)
+  const { status, stdout } = await cob(['keys', 'create', '--network', 'egress', 'early'], '', environment)
   assert.equal(status, 0)
   assert.match(stdout, /^AK[0-9A-F]{20}:\S+\n$/)
-  assert.match((await cob(['keys', 'list'], '', environment)).stdout, /early/)
+  assert.match((await cob(['keys', 'list'], '', environment)).stdout, /early +egress/)
+  const mistaken = await cob(['keys', 'create', '--network', 'all'], '', environment)
+  assert.deepEqual([mistaken.status, /Allowed choices are none, egress/.test(mistaken.stderr)], [2, true])
   assert.equal(statSync(path.join(folder, 'fresh')).mode & 0o777, 0o700)
 })
 

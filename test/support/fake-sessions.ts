@@ -53,6 +53,7 @@ export function createFakeSessions(backend: FakeBackend, overrides: Partial<Sess
       idleTimeoutMs: { default: 60_000, max: 100_000 },
       cpuCreditMs: { default: 0, max: 0 },
     },
+    networkOf: () => 'none',
     maxKernels: 20,
     maxKernelsPerKey: 10,
     maxProcesses: 10,

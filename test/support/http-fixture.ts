@@ -23,7 +23,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
   const backend = createFakeBackend()
   const sessions = createFakeSessions(backend)
   const store = createSqliteStore(':memory:')
-  const common = { name: '', createdAt: 0, disabledAt: null }
+  const common = { name: '', createdAt: 0, disabledAt: null, network: null }
   store.addKey({ ...KEY, ...common })
   store.addKey({ ...common, accessKey: 'AKIAOTHER', secretKey: KEY.secretKey })
   store.addKey({ ...common, accessKey: 'AKIADISABLED', secretKey: KEY.secretKey, disabledAt: 1 })

@@ -18,8 +18,11 @@ export interface ServerProcess {
 export async function startServerProcess(
   dataDir: string,
   environment: Record<string, string> = {},
+  /** A command that runs the one behind it. */
+  wrapper: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const child: ChildProcess = spawn(process.execPath, [MAIN, 'serve'], {
+  const [program = '', ...args] = [...wrapper, process.execPath, MAIN, 'serve']
+  const child: ChildProcess = spawn(program, args, {
     env: {
       PATH: process.env.PATH,
       HOME: dataDir,

@@ -55,11 +55,15 @@ export const END_REASONS = [
 export const endReasonSchema = z.enum(END_REASONS)
 export type EndReason = z.infer<typeof endReasonSchema>
 
+/** Nothing, or public addresses only. */
+export const NETWORKS = ['none', 'egress'] as const
+export type Network = (typeof NETWORKS)[number]
+
 export const isolationSchema = z.object({
   backend: z.string(),
   /** How the session's processes are told apart from others': an own host uid, or the server's uid in a namespace. */
   user: z.enum(['own-uid', 'server-uid', 'none']),
-  network: z.enum(['none', 'egress']),
+  network: z.enum(NETWORKS),
   /** What the processes may ask of the kernel: a seccomp allow-list, or all there is. */
   systemCalls: z.enum(['allow-list', 'all']),
   memory: z.string(),

@@ -4,25 +4,15 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type Check, type OnCheck, toError } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
-import { createLocalBackend } from './backend/local/local-backend.ts'
 import type { Config } from './config.ts'
+import { openCore } from './core.ts'
 import { openDataFolder, type ServerInfo } from './data-folder.ts'
 import { createHttpServer } from './http/server.ts'
-import type { Langs } from './langs/lang.ts'
-import { createLangs } from './langs/registry.ts'
-import type { Logger } from './observe/logger.ts'
 import { createLogger } from './observe/logger.ts'
-import { selfTest } from './self-test/self-test.ts'
-import { createSessions } from './sessions/manager.ts'
-import type { Sessions } from './sessions/sessions.ts'
 import { openFirstKey } from './store/first-key.ts'
 import { formatKey } from './store/key.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
-
-const KB = 1024
-const SELF_TEST_MEMORY_KB = 65_536
-const REPOSITORY = path.resolve(import.meta.dirname, '../../..')
 
 export interface RunningServer {
   readonly url: string
@@ -57,7 +47,12 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     closers.push(() => store.close())
     const first = openFirstKey(store, folder, config.bootstrapKey)
 
-    const core = await openCore(config, { ...options, dataDir: folder.path(), logger })
+    const core = await openCore(config, {
+      ...options,
+      dataDir: folder.path(),
+      logger,
+      networkOf: (owner) => store.findKey(owner)?.network ?? config.network,
+    })
     closers.push(() => core.close())
     const { sessions, langs } = core
     const holes = (await core.selfTest()).filter(({ ok }) => !ok)
@@ -121,7 +116,13 @@ export async function examine(config: Config, onCheck: OnCheck): Promise<boolean
   try {
     const core = await openCore(
       { ...config, ...uids, allowUnenforcedLimits: true },
-      { dataDir, isTemporary: true, logger: createLogger('silent'), onCheck: tell },
+      {
+        dataDir,
+        isTemporary: true,
+        logger: createLogger('silent'),
+        networkOf: () => config.network,
+        onCheck: tell,
+      },
     )
     try {
       for (const check of await core.selfTest()) tell(check)
@@ -135,82 +136,6 @@ export async function examine(config: Config, onCheck: OnCheck): Promise<boolean
     rmSync(dataDir, { recursive: true, force: true })
   }
   return isWell
-}
-
-interface Core {
-  readonly sessions: Sessions
-  readonly langs: Langs
-  selfTest(): Promise<Check[]>
-  close(): Promise<void>
-}
-
-interface CoreOptions extends ServeOptions {
-  readonly dataDir: string
-  readonly logger: Logger
-  readonly onCheck?: OnCheck
-}
-
-/** Sessions and all they need, without a store or a front. */
-async function openCore(config: Config, options: CoreOptions): Promise<Core> {
-  const { dataDir, logger } = options
-  const storage = {
-    homeBytes: config.workSizeKb * KB,
-    tmpBytes: config.tmpSizeKb * KB,
-    shmBytes: config.tmpSizeKb * KB,
-  }
-  const [backend, langs] = await Promise.all([
-    createLocalBackend({
-      dataDir,
-      uidBase: config.uidBase,
-      uidCount: config.uidCount,
-      allowUnenforced: config.allowUnenforcedLimits,
-      endWithServer: options.isTemporary === true,
-      storage,
-      log: logger,
-      ...(options.without ? { without: options.without } : {}),
-      ...(options.onCheck ? { onCheck: options.onCheck } : {}),
-    }),
-    createLangs({
-      langsDir: path.join(REPOSITORY, 'langs'),
-      agentDir: options.agentDir ?? path.join(REPOSITORY, 'agent'),
-      bundleDir: path.join(dataDir, 'bundles'),
-    }),
-  ])
-  const sessions = createSessions({
-    backend,
-    langs,
-    limits: {
-      memoryKb: { default: config.defaultMemoryKb, max: config.maxMemoryKb },
-      queryTimeoutMs: { default: config.defaultQueryTimeoutMs, max: config.maxQueryTimeoutMs },
-      idleTimeoutMs: { default: config.defaultIdleTimeoutMs, max: config.maxIdleTimeoutMs },
-      cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
-    },
-    maxKernels: config.maxKernels,
-    maxKernelsPerKey: config.maxKernelsPerKey,
-    maxProcesses: config.maxProcesses,
-    maxQueued: config.maxQueued,
-    logger,
-  })
-  return {
-    sessions,
-    langs,
-    selfTest: () =>
-      selfTest({
-        sessions,
-        dataDir,
-        memoryKb: Math.min(SELF_TEST_MEMORY_KB, config.defaultMemoryKb),
-        processes: config.maxProcesses,
-        storage: {
-          '/home/work': storage.homeBytes,
-          '/tmp': storage.tmpBytes,
-          '/dev/shm': storage.shmBytes,
-        },
-      }),
-    async close() {
-      await sessions.close()
-      await backend.close()
-    },
-  }
 }
 
 /** The keys of a data folder; also while a server uses it. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import path from 'node:path'
-import { KEY_PATTERN, MAX_FRAME_BYTES } from '@cob/protocol'
+import { KEY_PATTERN, MAX_FRAME_BYTES, NETWORKS } from '@cob/protocol'
 import { z } from 'zod'
 
 /** Room for the JSON around a body's code in one frame of the channel. */
@@ -103,6 +103,9 @@ const configSchema = z.strictObject({
     help: 'The same for /tmp and for /dev/shm.',
   }),
 
+  network: describe(z.enum(NETWORKS, `one of ${NETWORKS.join(', ')}`).default('none'), {
+    help: 'What kernels reach: nothing, or (`egress`) public addresses; a key may have a setting of its own.',
+  }),
   uidBase: describe(whole(1000, 2_000_000_000).default(200_000), {
     help: 'First host uid for sandboxes, when the server runs as root.',
   }),

@@ -136,6 +136,11 @@ export const ERRORS = {
     title: 'No capacity',
     detail: 'All {count} kernels of this server are in use. Try again later.',
   },
+  'network-unavailable': {
+    status: 503,
+    title: 'No network for kernels',
+    detail: "This key's kernels have network access, which this server cannot give: {problem}",
+  },
   'kernel-start-failed': {
     status: 503,
     title: 'Kernel did not start',

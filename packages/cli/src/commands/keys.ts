@@ -1,5 +1,7 @@
 import { mkdirSync } from 'node:fs'
+import { NETWORKS, type Network } from '@cob/protocol'
 import { type Config, createKey, loadConfig, openStore } from '@cob/server'
+import { Option } from 'commander'
 import { CliError } from '../cli-error.ts'
 import type { AddCommand } from '../command.ts'
 import { printJson, printTable } from '../print.ts'
@@ -17,11 +19,20 @@ export const addKeys: AddCommand = (program) => {
     .command('create')
     .description('Make a key and print its secret.')
     .argument('[name]', 'what it is for', '')
+    .addOption(
+      new Option(
+        '--network <which>',
+        "what its kernels reach; the server's COB_NETWORK if not given",
+      ).choices(NETWORKS),
+    )
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample:\n  cob keys create "course 101"')
-    .action((name: string, { json }: { json?: boolean }) =>
+    .addHelpText(
+      'after',
+      '\nExamples:\n  cob keys create "course 101"\n  cob keys create --network egress "agents"',
+    )
+    .action((name: string, { json, network }: { json?: boolean; network?: Network }) =>
       withStore((store) => {
-        const key = createKey(name)
+        const key = createKey(name, network)
         store.addKey(key)
         const { accessKey, secretKey } = key
         if (json) printJson({ accessKey, secretKey, name })
@@ -35,9 +46,10 @@ export const addKeys: AddCommand = (program) => {
     .addHelpText('after', '\nExample:\n  cob keys list')
     .action(({ json }: { json?: boolean }) =>
       withStore((store) => {
-        const rows = store.listKeys().map(({ accessKey, name, createdAt, disabledAt }) => ({
+        const rows = store.listKeys().map(({ accessKey, name, createdAt, disabledAt, network }) => ({
           accessKey,
           name,
+          network,
           created: new Date(createdAt).toISOString(),
           disabled: disabledAt === null ? null : new Date(disabledAt).toISOString(),
         }))

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { Isolation } from '@cob/protocol'
+import type { Isolation, Network } from '@cob/protocol'
 
 /** What runs in a sandbox: the agent and the files it needs. A backend knows no language. */
 export interface Profile {
@@ -36,8 +36,8 @@ export interface Sandbox {
 /** Makes sandboxes. Architecture: "Port: backend". */
 export interface Backend {
   readonly name: string
-  /** A running sandbox with its agent started, not yet anybody's. Rejects with a readable error when it cannot be made; nothing is left then. */
-  prepare(profile: Profile): Promise<Sandbox>
+  /** A running sandbox with its agent started, not yet anybody's. It reaches nothing unless a `network` is named. Rejects with a readable error when it cannot be made; nothing is left then. */
+  prepare(profile: Profile, network?: Network): Promise<Sandbox>
   /** Applies limits; from here on the sandbox is one session's. */
   assign(sandbox: Sandbox, limits: SandboxLimits): Promise<void>
   /** A byte stream to the agent. May be called again after the last one closed; waits until the agent listens. */

@@ -2,13 +2,17 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import path from 'node:path'
+import { NETWORKS, type Network } from '@cob/protocol'
 import { z } from 'zod'
 import type { Check } from '../backend/check.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
 export interface SelfTestOptions {
   readonly sessions: Sessions
+  /** What the session reaches; see {@link selfTestNetwork}. */
+  readonly network: Network
   /** Must not show inside. */
   readonly dataDir: string
   /** Memory of the session, KB. */
@@ -19,7 +23,23 @@ export interface SelfTestOptions {
   readonly storage: Readonly<Record<string, number>>
 }
 
-const OWNER = 'self-test'
+/** No access key has a space. */
+const OWNERS: Readonly<Record<Network, string>> = {
+  none: 'self-test without network',
+  egress: 'self-test with egress',
+}
+/** Seen inside. */
+const INTERFACES: Readonly<Record<Network, readonly string[]>> = { none: ['lo'], egress: ['lo', 'tap0'] }
+/** Never to be reached: the metadata services of clouds, private networks, the host as the tool for egress would show it. */
+const CLOSED = [
+  '169.254.169.254',
+  'fd00:ec2::254',
+  '10.0.2.2',
+  '10.1.2.3',
+  '172.17.0.1',
+  '192.168.1.1',
+  '100.100.100.200',
+]
 const PROBES = readFileSync(path.join(import.meta.dirname, 'probes.py'), 'utf8')
 const FIX =
   'Serve nobody you do not trust from this machine until this is mended. If the kernel, bubblewrap and Cob are up to date, report it as SECURITY.md says.'
@@ -51,15 +71,18 @@ const resultSchema = z.record(z.string(), z.object({ ok: z.boolean(), detail: z.
  * are holes. Limits that the session's `isolation` names as not enforced are not tried. Rejects when no session can be made.
  */
 export async function selfTest(options: SelfTestOptions): Promise<Check[]> {
-  const { sessions } = options
+  const { sessions, network } = options
+  const owner = OWNERS[network]
   const request = { lang: 'python3', resourceLimits: { maxMem: options.memoryKb } }
-  const { kernelId } = await sessions.create(OWNER, request)
+  const { kernelId } = await sessions.create(owner, request)
   const bait = await openBait()
   try {
     const calls = SYSTEM_CALLS[process.arch] ?? {}
     const given = {
       dataDir: options.dataDir,
       listeners: bait.addresses,
+      interfaces: INTERFACES[network],
+      closed: [...CLOSED, ...ownAddresses()],
       abstract: bait.abstract,
       memoryBytes: options.memoryKb * 1024,
       processes: options.processes,
@@ -67,15 +90,29 @@ export async function selfTest(options: SelfTestOptions): Promise<Check[]> {
       systemCalls: calls,
       namespaces: readNamespaces(),
       unshare: calls.unshare ?? 0,
-      leaveOut: sessions.info(OWNER, kernelId).isolation.unenforced.map((limit) => NEEDS[limit]),
+      leaveOut: sessions.info(owner, kernelId).isolation.unenforced.map((limit) => NEEDS[limit]),
     }
     const code = `import json\nGIVEN = json.loads(${JSON.stringify(JSON.stringify(given))})\n${PROBES}`
-    const { stdout, exceptions, reason } = await sessions.run(OWNER, kernelId, { code }, {})
+    const { stdout, exceptions, reason } = await sessions.run(owner, kernelId, { code }, {})
     return toChecks(stdout) ?? [toFailed(exceptions[0]?.[3].join('') ?? `it ended: ${reason}`)]
   } finally {
     bait.close()
-    await sessions.destroy(OWNER, kernelId).catch(() => {})
+    await sessions.destroy(owner, kernelId).catch(() => {})
   }
+}
+
+/** What an owner's sessions reach if the owner is a self-test. */
+export function selfTestNetwork(owner: string): Network | undefined {
+  return NETWORKS.find((network) => OWNERS[network] === owner)
+}
+
+/** This machine's, but for loopback, which is another one inside. */
+function ownAddresses(): string[] {
+  const interfaces = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
+  // A link-local address means nothing without its interface.
+  return interfaces
+    .filter(({ internal, address }) => !internal && !address.startsWith('fe80:'))
+    .map(({ address }) => address)
 }
 
 /** The server's own, by name, as namespaces(7) tells them apart. */

@@ -1,4 +1,4 @@
-import type { Isolation } from '@cob/protocol'
+import type { Isolation, Network } from '@cob/protocol'
 import type { Backend, Sandbox, SandboxLimits, Usage } from '../backend/backend.ts'
 import { type AgentLink, type AgentOutput, createAgentLink } from '../channel/agent-link.ts'
 import type { Lang } from '../langs/lang.ts'
@@ -16,6 +16,7 @@ export interface InterpreterOptions {
   readonly backend: Backend
   readonly lang: Lang
   readonly limits: SandboxLimits
+  readonly network: Network
   readonly environ: Readonly<Record<string, string>>
   readonly logger: Logger
   readonly onOutput: (event: InterpreterOutput) => void
@@ -78,7 +79,7 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       return sandbox?.isolation
     },
     async start() {
-      preparing = backend.prepare(options.lang.profile)
+      preparing = backend.prepare(options.lang.profile, options.network)
       const made = await preparing
       sandbox = made
       throwIfOver()

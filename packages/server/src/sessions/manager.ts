@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { CreateKernel } from '@cob/protocol'
+import type { CreateKernel, Network } from '@cob/protocol'
 import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang, Langs } from '../langs/lang.ts'
@@ -15,6 +15,8 @@ export interface SessionsOptions {
   readonly backend: Backend
   readonly langs: Langs
   readonly limits: LimitRanges
+  /** What the kernels of an owner reach. */
+  readonly networkOf: (owner: Owner) => Network
   readonly maxKernels: number
   readonly maxKernelsPerKey: number
   /** Processes (threads included) one session may have. */
@@ -61,6 +63,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       token: request.clientSessionToken ?? randomBytes(16).toString('base64url'),
       lang,
       limits,
+      network: options.networkOf(owner),
       environ: request.environ ?? {},
       processes: options.maxProcesses,
       maxQueued: options.maxQueued,

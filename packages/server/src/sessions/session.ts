@@ -1,4 +1,4 @@
-import type { EndReason, KernelInfo, RunCode, RunResult } from '@cob/protocol'
+import type { EndReason, KernelInfo, Network, RunCode, RunResult } from '@cob/protocol'
 import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
@@ -16,6 +16,7 @@ export interface SessionOptions {
   readonly token: string
   readonly lang: Lang
   readonly limits: SessionLimits
+  readonly network: Network
   readonly environ: Readonly<Record<string, string>>
   readonly processes: number
   readonly maxQueued: number
@@ -65,6 +66,7 @@ export class Session {
         processes: options.processes,
         cpuWeight: CPU_WEIGHT,
       },
+      network: options.network,
       environ: options.environ,
       logger: this.#logger,
       onOutput: (event) => this.#onOutput(event),

@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { KEY_PATTERN } from '@cob/protocol'
+import { KEY_PATTERN, type Network } from '@cob/protocol'
 import type { Key } from './store.ts'
 
 /** A new key: a readable access key, and a secret of 240 random bits. */
-export function createKey(name: string): Key {
+export function createKey(name: string, network: Network | null = null): Key {
   return {
     accessKey: `AK${randomBytes(10).toString('hex').toUpperCase()}`,
     secretKey: randomBytes(30).toString('base64url'),
     name,
     createdAt: Date.now(),
     disabledAt: null,
+    network,
   }
 }
 

@@ -13,6 +13,7 @@ const KEY: Key = {
   name: "of a test; DROP TABLE keys --'",
   createdAt: 1_482_660_672_123,
   disabledAt: null,
+  network: null,
 }
 
 function newFile(t: TestContext): string {

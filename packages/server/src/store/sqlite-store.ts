@@ -1,5 +1,6 @@
 import { closeSync, fchmodSync, openSync } from 'node:fs'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
+import { NETWORKS } from '@cob/protocol'
 import type { Key, Store } from './store.ts'
 
 /** Forward only: the database's `user_version` counts those that ran. */
@@ -11,6 +12,7 @@ const MIGRATIONS = [
      created_at INTEGER NOT NULL,
      disabled_at INTEGER
    ) STRICT, WITHOUT ROWID`,
+  'ALTER TABLE keys ADD COLUMN network TEXT',
 ]
 const BUSY_TIMEOUT_MS = 5000
 
@@ -29,14 +31,14 @@ export function createSqliteStore(file: string): Store {
     throw error
   }
   const insert = db.prepare(
-    'INSERT INTO keys (access_key, secret_key, name, created_at, disabled_at) VALUES (?, ?, ?, ?, ?)',
+    'INSERT INTO keys (access_key, secret_key, name, created_at, disabled_at, network) VALUES (?, ?, ?, ?, ?, ?)',
   )
   const select = db.prepare('SELECT * FROM keys WHERE access_key = ?')
   const selectAll = db.prepare('SELECT * FROM keys ORDER BY created_at, access_key')
   const disable = db.prepare('UPDATE keys SET disabled_at = coalesce(disabled_at, ?) WHERE access_key = ?')
   return {
     addKey(key) {
-      insert.run(key.accessKey, key.secretKey, key.name, key.createdAt, key.disabledAt)
+      insert.run(key.accessKey, key.secretKey, key.name, key.createdAt, key.disabledAt, key.network)
     },
     findKey(accessKey) {
       const row = select.get(accessKey)
@@ -88,5 +90,6 @@ function toKey(row: Record<string, SQLOutputValue>): Key {
     name: String(row.name),
     createdAt: Number(row.created_at),
     disabledAt: row.disabled_at === null ? null : Number(row.disabled_at),
+    network: NETWORKS.find((network) => network === row.network) ?? null,
   }
 }

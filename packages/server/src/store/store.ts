@@ -1,3 +1,5 @@
+import type { Network } from '@cob/protocol'
+
 /** Who may use the API. Times are ms since the epoch. */
 export interface Key {
   readonly accessKey: string
@@ -6,6 +8,8 @@ export interface Key {
   readonly name: string
   readonly createdAt: number
   readonly disabledAt: number | null
+  /** What its kernels reach; null: as the server's setting says. */
+  readonly network: Network | null
 }
 
 /** What must outlive the server process. Synchronous: the embedded store answers in microseconds. */

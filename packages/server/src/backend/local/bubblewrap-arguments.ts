@@ -28,6 +28,8 @@ export interface BubblewrapOptions {
   readonly infoFd: number
   /** Ends the sandbox when the thread that started it ends. */
   readonly dieWithParent: boolean
+  /** It has been put into a network namespace, and stays there. */
+  readonly keepsNetwork: boolean
   readonly without: ReadonlySet<Layer>
 }
 
@@ -40,6 +42,8 @@ const ENVIRONMENT: Readonly<Record<string, string>> = {
   LANG: 'C.UTF-8',
   TERM: 'xterm-256color',
 }
+
+const CERTIFICATES = '/etc/ssl/certs'
 
 /** Of the host, and in no sandbox; tests put them in to see that something notices. */
 const HOST_FOLDERS = ['/root', '/var', '/run', '/srv']
@@ -55,7 +59,7 @@ export function toBubblewrapArguments(options: BubblewrapOptions): string[] {
     ...['--unshare-user', '--uid', String(SANDBOX_UID), '--gid', String(SANDBOX_UID)],
     // The agent itself is pid 1: no signal from inside stops or kills it, and its end ends the sandbox.
     ...layer('pid-namespace', '--unshare-pid', '--as-pid-1'),
-    ...layer('network-namespace', '--unshare-net'),
+    ...(options.keepsNetwork ? [] : layer('network-namespace', '--unshare-net')),
     ...layer('ipc-namespace', '--unshare-ipc'),
     ...layer('uts-namespace', '--unshare-uts', '--hostname', SANDBOX_HOSTNAME),
     ...layer('cgroup-namespace', '--unshare-cgroup'),
@@ -68,6 +72,8 @@ export function toBubblewrapArguments(options: BubblewrapOptions): string[] {
     ...['--info-fd', String(options.infoFd)],
     ...layout.binds.flatMap((path) => ['--ro-bind', path, path]),
     ...(without.has('minimal-root') ? HOST_FOLDERS.flatMap((path) => ['--ro-bind-try', path, path]) : []),
+    // For TLS: which authorities this host trusts.
+    ...(options.keepsNetwork ? ['--ro-bind-try', CERTIFICATES, CERTIFICATES] : []),
     ...layout.symlinks.flatMap(({ path, target }) => ['--symlink', target, path]),
     // Copies, not binds: a bind shows its path on the host in /proc/self/mountinfo.
     ...options.files.flatMap(({ path, fd }) => ['--perms', '0444', '--file', String(fd), path]),

@@ -1,6 +1,8 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
-import type { Readable, Writable } from 'node:stream'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Network } from '@cob/protocol'
 import type { Profile } from '../backend.ts'
 import {
   type ProcessLimits,
@@ -8,6 +10,7 @@ import {
   toBubblewrapArguments,
   toFirstCommand,
 } from './bubblewrap-arguments.ts'
+import { inNetworkNamespace } from './egress.ts'
 import type { Layer } from './layers.ts'
 import type { RootLayout } from './root-files.ts'
 
@@ -15,7 +18,8 @@ import type { RootLayout } from './root-files.ts'
 const ARGS_FD = 4
 const INFO_FD = 5
 const READY_FD = 6
-const FIRST_FILE_FD = 7
+const NETWORK_FD = 7
+const FIRST_FILE_FD = 8
 
 const STDERR_BYTES = 4096
 const INFO_BYTES = 4096
@@ -26,11 +30,13 @@ export interface HeldBubblewrap {
   readonly pid: number
   /** Resolves when the outer process is gone and reaped. */
   readonly exited: Promise<void>
+  /** Resolves when the process is in the network namespace it was asked to have. Only then `release` it. */
+  readonly hasNetwork: Promise<void>
   /**
-   * Lets it go. Resolves with the host's pid of the sandbox's first process once that one is about to
+   * Lets it go, with these rules for that namespace. Resolves with the host's pid of the sandbox's first process once that one is about to
    * become the agent. Rejects with what bubblewrap said.
    */
-  release(): Promise<{ innerPid: number }>
+  release(networkRules: string): Promise<{ innerPid: number }>
   readonly kill: () => void
 }
 
@@ -54,11 +60,16 @@ export interface BubblewrapHost {
  */
 export async function spawnBubblewrap(
   host: BubblewrapHost,
-  options: { readonly profile: Profile; readonly listeningFd: number; readonly uid: number | undefined },
+  options: {
+    readonly profile: Profile
+    readonly network: Network
+    readonly listeningFd: number
+    readonly uid: number | undefined
+  },
 ): Promise<HeldBubblewrap> {
-  const { profile, uid } = options
+  const { profile, network, uid } = options
   const { seccompFilter, without } = host
-  const sources = [...host.layout.files, ...profile.files]
+  const sources = [...host.layout.files, ...host.layout.networkFiles[network], ...profile.files]
   const opened: number[] = []
   const open = (path: string): number => {
     const fd = openSync(path, 'r')
@@ -73,7 +84,7 @@ export async function spawnBubblewrap(
     const stdio: StdioOptions = [
       ...(['ignore', 'ignore', 'pipe'] as const),
       options.listeningFd,
-      ...(['pipe', 'pipe', 'pipe'] as const),
+      ...(['pipe', 'pipe', 'pipe', 'pipe'] as const),
       ...fds,
     ]
     for (const fd of host.inheritable) {
@@ -87,11 +98,14 @@ export async function spawnBubblewrap(
       seccompFd,
       infoFd: INFO_FD,
       dieWithParent: host.dieWithParent,
+      keepsNetwork: network === 'egress',
       without,
     })
     const processLimits = without.has('resource-limits') ? undefined : host.processLimits
-    const command = toFirstCommand(profile.argv, processLimits, READY_FD)
-    const child = spawn(host.bwrapPath, ['--args', String(ARGS_FD), '--', ...command], {
+    const first = toFirstCommand(profile.argv, processLimits, READY_FD)
+    const bubblewrap = [host.bwrapPath, '--args', String(ARGS_FD), '--', ...first]
+    const command = network === 'egress' ? inNetworkNamespace(NETWORK_FD, bubblewrap) : bubblewrap
+    const child = spawn(String(command[0]), command.slice(1), {
       cwd: '/',
       // A group of its own: ctrl-C at the server's terminal is for the server, which then ends its sessions.
       detached: true,
@@ -121,12 +135,19 @@ async function toHeld(child: ChildProcess, args: readonly string[]): Promise<Hel
   const stderr = readBounded(child.stderr, STDERR_BYTES, () => false)
   const info = readBounded(pipes[INFO_FD], INFO_BYTES, (text) => text.includes('}'))
   const ready = readBounded(pipes[READY_FD], INFO_BYTES, (text) => text.includes('\n'))
-  void exited.then(() => argsPipe.destroy())
+  const network = pipes[NETWORK_FD] as Duplex
+  network.on('error', () => {})
+  void exited.then(() => {
+    argsPipe.destroy()
+    network.destroy()
+  })
   return {
     pid,
     exited,
     kill: () => void child.kill('SIGKILL'),
-    async release() {
+    hasNetwork: once(network, 'data').then(() => {}),
+    async release(networkRules) {
+      network.end(networkRules)
       argsPipe.end(args.map((arg) => `${arg}\0`).join(''))
       const [infoText, readyText] = await Promise.all([info.text, ready.text])
       const innerPid = Number(/"child-pid":\s*(\d+)/.exec(infoText)?.[1])

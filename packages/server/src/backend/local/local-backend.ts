@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { mkdir, realpath, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Isolation } from '@cob/protocol'
+import type { Isolation, Network } from '@cob/protocol'
+import { CobError } from '../../errors.ts'
 import type { Logger } from '../../observe/logger.ts'
 import type { Backend, Profile, Sandbox, SandboxLimits } from '../backend.ts'
 import { type Check, type OnCheck, toError } from '../check.ts'
@@ -9,6 +10,7 @@ import type { ProcessLimits, StorageLimits } from './bubblewrap-arguments.ts'
 import type { CgroupBase, Controller } from './cgroup.ts'
 import { type CgroupProbe, findOwnCgroups, probeCgroups } from './cgroup-probe.ts'
 import { findInheritableDescriptors } from './descriptors.ts'
+import { checkEgress } from './egress.ts'
 import {
   checkBubblewrap,
   checkCgroups,
@@ -45,6 +47,8 @@ export interface LocalBackendOptions {
   readonly unassignedLimits?: SandboxLimits
   readonly storage?: StorageLimits
   readonly processLimits?: ProcessLimits
+  /** Start only where sandboxes can have network access; those that have none need no more than always. */
+  readonly egress?: boolean
   /** Called with every finding about the host, as it is made. */
   readonly onCheck?: OnCheck
   /** For tests: layers to leave out, to see what gets out then. */
@@ -91,6 +95,9 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
   }
   if (unenforced.length > 0)
     log.warn({ unenforced }, 'some limits of sandboxes are not enforced on this host')
+
+  const egress = tell(checkEgress(options.egress === true))
+  if (!egress.ok) throw toError('Kernels cannot have network access on this host:', [egress])
 
   const sockets = openSocketDirectory(join(dataDir, 'run'))
   const live = new Map<string, LocalSandbox>()
@@ -145,9 +152,10 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
         throw error
       }
     }
-    const prepare = async (profile: Profile): Promise<LocalSandbox> => {
+    const prepare = async (profile: Profile, network: Network = 'none'): Promise<LocalSandbox> => {
       if (closing) throw new Error('the local backend is closed')
-      const sandbox = createLocalSandbox(host, profile)
+      if (network === 'egress') assertEgress()
+      const sandbox = createLocalSandbox(host, profile, network)
       live.set(sandbox.id, sandbox)
       const timer = setTimeout(() => void destroy(sandbox).catch(() => {}), START_TIMEOUT_MS)
       try {
@@ -200,11 +208,10 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
 function toIsolation(
   { enforcement, problems }: CgroupProbe,
   { hasOwnUids, hasFilter }: { readonly hasOwnUids: boolean; readonly hasFilter: boolean },
-): Isolation {
+): Omit<Isolation, 'network'> {
   return {
     backend: 'local',
     user: hasOwnUids ? 'own-uid' : 'server-uid',
-    network: 'none',
     systemCalls: hasFilter ? 'allow-list' : 'all',
     memory: enforcement.memory,
     processes: enforcement.processes,
@@ -217,4 +224,10 @@ function toIsolation(
 function leaveOut(base: CgroupBase, without: ReadonlySet<Layer>): CgroupBase {
   const isIn = ({ resource }: Controller): boolean => !resource || !without.has(`${resource}-limit`)
   return { ...base, controllers: base.controllers.filter(isIn) }
+}
+
+/** Looks again each time: the tools may have been installed since. */
+function assertEgress(): void {
+  const { ok, detail, fix } = checkEgress(true)
+  if (!ok) throw CobError.of('network-unavailable', { problem: `${detail}. ${fix}` })
 }

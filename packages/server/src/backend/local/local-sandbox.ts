@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Isolation } from '@cob/protocol'
+import type { Isolation, Network } from '@cob/protocol'
 import type { Profile, Sandbox, SandboxLimits, Usage } from '../backend.ts'
 import { type BubblewrapHost, type HeldBubblewrap, spawnBubblewrap } from './bubblewrap.ts'
 import { type Cgroup, type CgroupBase, createCgroup } from './cgroup.ts'
+import { currentEgressRules, type Egress, openEgress } from './egress.ts'
 import { kill, killSame, readProcessTree, readStartTime } from './processes.ts'
 import type { SocketDirectory } from './socket-directory.ts'
 import type { Uids } from './uids.ts'
@@ -21,7 +22,8 @@ export interface SandboxHost {
   readonly uids: Uids | undefined
   /** Hold from the start until a session's own limits are known. */
   readonly unassignedLimits: SandboxLimits
-  readonly isolation: Isolation
+  /** But for the network. */
+  readonly isolation: Omit<Isolation, 'network'>
 }
 
 /** One sandbox, from its first resource to its last. */
@@ -36,7 +38,7 @@ export interface LocalSandbox extends Sandbox {
 }
 
 /** Starts making a sandbox. Never throws; see {@link LocalSandbox.started}. */
-export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSandbox {
+export function createLocalSandbox(host: SandboxHost, profile: Profile, network: Network): LocalSandbox {
   const id = randomBytes(12).toString('hex')
   const exit = Promise.withResolvers<void>()
   let ended = false
@@ -44,6 +46,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
   let uid: number | undefined
   let cgroup: Cgroup | undefined
   let outer: HeldBubblewrap | undefined
+  let egress: Egress | undefined
   let inner: { readonly pid: number; readonly startTime: number | undefined } | undefined
   let limits = host.unassignedLimits
   let lastUsage: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
@@ -51,9 +54,10 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
   const assertWanted = (): void => {
     if (destroying) throw new Error(`sandbox ${id} was destroyed while it started`)
   }
-  // The outer bubblewrap process is in the group too, so that nothing of a sandbox is ever outside.
+  // The outer bubblewrap process and the network's are in the group too, so that nothing of a sandbox is ever outside.
+  const ownProcesses = network === 'egress' ? 2 : 1
   const applyLimits = async (wanted: SandboxLimits): Promise<void> => {
-    await cgroup?.limit({ ...wanted, processes: wanted.processes + 1 })
+    await cgroup?.limit({ ...wanted, processes: wanted.processes + ownProcesses })
     limits = wanted
   }
 
@@ -65,7 +69,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
     const listening = await host.sockets.listen(id)
     try {
       assertWanted()
-      outer = await spawnBubblewrap(host.bubblewrap, { profile, listeningFd: listening.fd, uid })
+      outer = await spawnBubblewrap(host.bubblewrap, { profile, network, listeningFd: listening.fd, uid })
     } finally {
       listening.close()
     }
@@ -76,16 +80,29 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
     assertWanted()
     await cgroup.join(outer.pid)
     assertWanted()
-    const { innerPid } = await outer.release()
+    const rules = network === 'egress' ? await connectNetwork(outer, cgroup) : ''
+    assertWanted()
+    const { innerPid } = await outer.release(rules)
     inner = { pid: innerPid, startTime: readStartTime(innerPid) }
     assertWanted()
+  }
+
+  /** Connects the network namespace that the process waits in; the rules it is to have. */
+  const connectNetwork = async (held: HeldBubblewrap, { join }: Cgroup): Promise<string> => {
+    const died = held.exited.then(() => {
+      throw new Error('the network namespace could not be made')
+    })
+    await Promise.race([held.hasNetwork, died])
+    egress = await openEgress(held.pid, join)
+    return currentEgressRules()
   }
 
   const usage = (): Usage => {
     const figures = cgroup?.usage() ?? {}
     const isWhole = Object.keys(figures).length === Object.keys(lastUsage).length
     const tree = isWhole || !inner || ended ? { processes: 0 } : readProcessTree(inner.pid)
-    const counted = figures.processes === undefined ? tree.processes : figures.processes - (ended ? 0 : 1)
+    const counted =
+      figures.processes === undefined ? tree.processes : figures.processes - (ended ? 0 : ownProcesses)
     lastUsage = { ...lastUsage, ...tree, ...figures, processes: Math.max(0, counted) }
     return lastUsage
   }
@@ -119,6 +136,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
     if (outer) await endProcesses()
     await started.catch(() => {})
     if (outer) await endProcesses()
+    await egress?.end()
     await host.sockets.unlink(id)
     await cgroup?.remove()
     // Last: an id is free only when nothing of its former user is left.
@@ -131,7 +149,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile): LocalSa
   started.catch(() => {})
   return {
     id,
-    isolation: host.isolation,
+    isolation: { ...host.isolation, network },
     exited: exit.promise,
     started,
     limit: applyLimits,

@@ -1,6 +1,8 @@
 import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import type { Network } from '@cob/protocol'
+import { RESOLVER } from './egress-rules.ts'
 
 /** The name and numeric id of the one user inside a sandbox. */
 export const SANDBOX_USER = 'work'
@@ -14,7 +16,14 @@ export interface RootLayout {
   readonly binds: readonly string[]
   readonly symlinks: readonly { readonly path: string; readonly target: string }[]
   /** Files copied in: `path` inside, `source` on the host. */
-  readonly files: readonly { readonly path: string; readonly source: string }[]
+  readonly files: readonly FileCopy[]
+  /** More of them for a sandbox with this network. */
+  readonly networkFiles: Readonly<Record<Network, readonly FileCopy[]>>
+}
+
+interface FileCopy {
+  readonly path: string
+  readonly source: string
 }
 
 /** Files of `/etc` that say nothing of this host or its users. */
@@ -24,9 +33,11 @@ const MADE_FILES: Readonly<Record<string, string>> = {
   hosts: `127.0.0.1 localhost ${SANDBOX_HOSTNAME}\n::1 localhost\n`,
   hostname: `${SANDBOX_HOSTNAME}\n`,
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
-  'resolv.conf': '',
   timezone: 'Etc/UTC\n',
 }
+
+/** `/etc/resolv.conf` (resolv.conf(5)) by what the sandbox reaches. */
+const RESOLV_CONF: Readonly<Record<Network, string>> = { none: '', egress: `nameserver ${RESOLVER}\n` }
 
 /** Files of the host's `/etc` that libraries need and that hold no secret: the linker's cache, matplotlib, MIME types, fonts. */
 const COPIED_FILES = ['ld.so.cache', 'matplotlibrc', 'mime.types', 'fonts/fonts.conf']
@@ -43,6 +54,12 @@ export async function createRootLayout(dir: string): Promise<RootLayout> {
   for (const name of COPIED_FILES) {
     if (existsSync(`/etc/${name}`)) files.push({ path: `/etc/${name}`, source: `/etc/${name}` })
   }
+  const toResolvConf = async (network: Network): Promise<FileCopy[]> => {
+    const source = join(dir, `resolv.conf.${network}`)
+    await writeFile(source, RESOLV_CONF[network], { mode: 0o600 })
+    return [{ path: '/etc/resolv.conf', source }]
+  }
+  const networkFiles = { none: await toResolvConf('none'), egress: await toResolvConf('egress') }
   const binds = ['/usr']
   const symlinks = [
     { path: '/etc/localtime', target: '/usr/share/zoneinfo/Etc/UTC' },
@@ -54,7 +71,7 @@ export async function createRootLayout(dir: string): Promise<RootLayout> {
     if (stat?.isSymbolicLink()) symlinks.push({ path, target: readlinkSync(path) })
     else if (stat) binds.push(path)
   }
-  return { binds, symlinks, files }
+  return { binds, symlinks, files, networkFiles }
 }
 
 /** Debian's choices between programs and libraries (update-alternatives(1)): awk, BLAS, ...; not the manual pages'. */

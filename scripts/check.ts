@@ -1,6 +1,7 @@
 /**
  * `npm test`: every check there is, a line each, the full output of those that fail, and last `N passed, N failed`. With `--static`
- * only those that run no program of ours; with `--all` also those with clients from elsewhere.
+ * only those that run no program of ours; with `--all` also those with clients from elsewhere and in
+ * a virtual machine.
  */
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -22,13 +23,15 @@ interface Check {
   readonly count?: (output: string) => Result | undefined
 }
 
+/** Of all runs that the output tells of. */
 const nodeCounts = (output: string): Result | undefined => {
-  const number = (what: string): number | undefined => {
-    const found = new RegExp(`^(?:ℹ|#) ${what} (\\d+)$`, 'm').exec(output)?.[1]
-    return found === undefined ? undefined : Number(found)
-  }
-  const [tests, passed] = [number('tests'), number('pass')]
-  return tests === undefined || passed === undefined ? undefined : { passed, failed: tests - passed }
+  const sumOf = (what: string): number =>
+    [...output.matchAll(new RegExp(`^(?:ℹ|#) ${what} (\\d+)$`, 'gm'))].reduce(
+      (total, [, count]) => total + Number(count),
+      0,
+    )
+  const [tests, passed] = [sumOf('tests'), sumOf('pass')]
+  return tests === 0 ? undefined : { passed, failed: tests - passed }
 }
 const pythonCounts = (output: string): Result | undefined => {
   const run = Number(/^Ran (\d+) tests? in/m.exec(output)?.[1] ?? Number.NaN)
@@ -72,13 +75,16 @@ const DYNAMIC: readonly Check[] = [
   tests('contract', 'test/contract/**/*.test.ts'),
   tests('integration', 'test/integration/**/*.test.ts'),
 ]
-/** Needs the Python package index, and takes longer. */
-const CLIENTS: readonly Check[] = [tests('clients', 'test/clients/**/*.test.ts')]
+/** Need the Python package index, or QEMU and a kernel from Debian's, and take longer. */
+const SLOW: readonly Check[] = [
+  tests('clients', 'test/clients/**/*.test.ts'),
+  { name: 'cgroup v2', command: ['node', 'scripts/test-cgroup2.ts'], count: nodeCounts },
+]
 
 const startedAt = performance.now()
 // The static checks run beside the tests, one after the other: two things at a time on two cores.
 const isAll = process.argv.includes('--all')
-const lanes = process.argv.includes('--static') ? [STATIC] : [STATIC, [...DYNAMIC, ...(isAll ? CLIENTS : [])]]
+const lanes = process.argv.includes('--static') ? [STATIC] : [STATIC, [...DYNAMIC, ...(isAll ? SLOW : [])]]
 const results = (await Promise.all(lanes.map(runInOrder))).flat()
 const sum = (pick: (result: Result) => number): number =>
   results.reduce((total, result) => total + pick(result), 0)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, afterEach, before, test } from 'node:test'
 import { pino } from 'pino'
 import { createLocalBackend } from '../../packages/server/src/backend/local/local-backend.ts'
 import { type ApiClient, createApiClient } from '../support/api-client.ts'
@@ -17,6 +17,12 @@ let api: ApiClient
 before(async () => {
   server = await startServerProcess(dataDir)
   api = createApiClient(server.url, server.key)
+})
+// One that fails must not disturb the next.
+afterEach(async () => {
+  const { body } = await api.call<{ kernels: { kernelId: string }[] }>('GET', '/v1/kernels')
+  await Promise.all(body.kernels.map(({ kernelId }) => api.destroy(kernelId)))
+  assert.deepEqual(readGroups(), [])
 })
 after(async () => {
   assert.equal(await server.end('SIGTERM'), 0)
@@ -32,7 +38,6 @@ test(`memory is limited by ${MEMORY_LABEL}, the rest by v2, and the server has a
   assert.deepEqual(isolation.unenforced, [])
   assert.match(readFileSync(`/proc/${server.pid}/cgroup`, 'utf8'), /^0::\/.*\/cob-server$/m)
   assert.equal(readGroup('cpu.weight'), '100')
-  await api.destroy(id)
 })
 
 const BOMBS = {
@@ -62,14 +67,13 @@ test('a child that takes too much memory is killed alone, and the session goes o
     `import os
 kept = 41
 pid = os.fork()
-if pid == 0: bytes(300_000_000).count(1)
+if pid == 0: b'x' * 300_000_000
 print(os.waitpid(pid, 0)[1])`,
   )
   assert.equal(stdout, '9\n')
   const events = MEMORY_LABEL === 'cgroup v2' ? readGroup('memory.events') : readGroup('memory.oom_control')
   assert.match(events, /^oom_kill 1$/m)
   assert.equal((await api.run(id, 'kept + 1')).value?.['text/plain'], '42')
-  await api.destroy(id)
 })
 
 test('a fork bomb is bounded, and destroyed with everything of it in under 2 s', async (context) => {
@@ -102,7 +106,17 @@ test('the figures of a session are those of its cgroup', async () => {
     const { memoryUsed, cpuCreditUsed } = await api.info(id)
     return Math.abs(memoryUsed * 1024 - readMemory()) < MIB && Math.abs(cpuCreditUsed - readCpuMs()) < 20
   })
-  await api.destroy(id)
+})
+
+test('CPU time beyond its credit ends a session, with the partial output', async () => {
+  // Where the processor is emulated, starting alone takes a second.
+  const id = await api.create({ resourceLimits: { maxCpuCredit: 5000 } })
+  const result = await api.run(id, 'print("partial", flush=True)\nwhile True: pass')
+  assert.deepEqual(
+    [result.status, result.reason, result.stdout],
+    ['terminated', 'cpu-credit-exhausted', 'partial\n'],
+  )
+  assert.equal((await api.gone(id)).reason, 'cpu-credit-exhausted')
 })
 
 test('a sandbox of three times the weight gets about three times the CPU time', async (context) => {
@@ -159,8 +173,7 @@ test('sandboxes that spin do not starve the server', async (context) => {
   )
   assert.ok(heavyMs < 500, `${heavyMs} ms`)
   await Promise.all(ids.map((id) => api.destroy(id)))
-  await Promise.all(running)
-  assert.deepEqual(readGroups(), [])
+  for (const { reason } of await Promise.all(running)) assert.equal(reason, 'user-requested')
 })
 
 /** The v2 cgroups of all live sandboxes of the server. */

@@ -103,7 +103,7 @@ async function boot(
     ...['-kernel', kernel, '-initrd', initrd, '-drive', `file=${swap},format=raw,if=virtio`],
     ...[
       '-append',
-      `console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off cob.sessions=${SESSIONS[accelerator]} ${append}`,
+      `console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off cob.sessions=${SESSIONS[accelerator]} cob.emulated=${accelerator === 'tcg' ? 1 : 0} ${append}`,
     ],
     ...Object.entries(shared).flatMap(([tag, folder]) => [
       '-virtfs',

@@ -141,6 +141,7 @@ async function run(stage: Stage, name: string): Promise<boolean> {
       TMPDIR: home,
       FORCE_COLOR: '0',
       NODE_COMPILE_CACHE: `/tmp/compiled-${user}`,
+      TEST_EMULATED: parameter('cob.emulated'),
       TEST_SESSIONS: parameter('cob.sessions'),
       ...stage.environment,
     },

@@ -10,6 +10,8 @@ import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
 
 const MIB = 1024 * 1024
+/** Killing 128 processes is work for the processor. */
+const DESTROY_MS = process.env.TEST_EMULATED === '1' ? 6000 : 2000
 const MEMORY_LABEL = process.env.TEST_MEMORY_LABEL ?? 'cgroup v2'
 const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-limits-'))
 let server: ServerProcess
@@ -22,7 +24,8 @@ before(async () => {
 afterEach(async () => {
   const { body } = await api.call<{ kernels: { kernelId: string }[] }>('GET', '/v1/kernels')
   await Promise.all(body.kernels.map(({ kernelId }) => api.destroy(kernelId)))
-  assert.deepEqual(readGroups(), [])
+  // A session that ended by itself is gone to the API a moment earlier than its sandbox.
+  await until(() => readGroups().length === 0)
 })
 after(async () => {
   assert.equal(await server.end('SIGTERM'), 0)
@@ -76,7 +79,7 @@ print(os.waitpid(pid, 0)[1])`,
   assert.equal((await api.run(id, 'kept + 1')).value?.['text/plain'], '42')
 })
 
-test('a fork bomb is bounded, and destroyed with everything of it in under 2 s', async (context) => {
+test(`a fork bomb is bounded, and destroyed with everything of it in under ${DESTROY_MS / 1000} s`, async (context) => {
   const id = await api.create()
   const running = api.run(id, 'import os\nwhile True:\n  try: os.fork()\n  except BlockingIOError: pass')
   await until(() => /^max [1-9]/m.test(readGroup('pids.events')))
@@ -86,7 +89,7 @@ test('a fork bomb is bounded, and destroyed with everything of it in under 2 s',
   await api.destroy(id)
   const tookMs = performance.now() - began
   context.diagnostic(`destroyed in ${tookMs.toFixed(0)} ms`)
-  assert.ok(tookMs < 2000, `${tookMs} ms`)
+  assert.ok(tookMs < DESTROY_MS, `${tookMs} ms`)
   assert.equal((await running).reason, 'user-requested')
   assert.deepEqual(readGroups(), [])
 })

@@ -67,7 +67,7 @@ function download(dir: string, unpacked: string): void {
   } catch (cause) {
     rmSync(dir, { recursive: true, force: true })
     throw new Error(
-      `The machine's kernel and first program, Debian's packages ${KERNEL} and busybox-static, could not be downloaded (they are unpacked into ${dir}, not installed). What apt-get said is above. As root:\n\n    apt-get update && apt-get download ${KERNEL} busybox-static\n\nmust work; then try again.`,
+      `The machine's kernel and first program, Debian's packages ${KERNEL} and busybox-static, could not be downloaded (they are unpacked into ${dir}, not installed; apt-get and dpkg-deb are needed). What apt-get said is above. As root:\n\n    apt-get update && apt-get download ${KERNEL} busybox-static\n\nmust work; then try again.`,
       { cause },
     )
   }

@@ -13,7 +13,7 @@ const only = (name, comment, from, to) => ({
 
 const leaves = `^${server}/(errors|observe/)`
 /** Every place that has a rank below. */
-const places = `^${server}/((app|index|errors|config|data-folder)\\.ts|(observe|channel|backend|store|langs|sessions|http)/)`
+const places = `^${server}/((app|index|errors|config|data-folder)\\.ts|(observe|channel|backend|store|langs|sessions|self-test|http)/)`
 
 export default {
   forbidden: [
@@ -95,6 +95,12 @@ export default {
       'Sessions know ports, the channel and kernel types; neither HTTP nor bubblewrap.',
       `^${server}/sessions/`,
       `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/store|langs/lang)\\.ts|${leaves}`,
+    ),
+    only(
+      'self-test',
+      'The self-test is a user of sessions like any other.',
+      `^${server}/self-test/`,
+      `^packages/protocol/|^${server}/self-test/|^${server}/sessions/sessions\\.ts|^${server}/backend/check\\.ts|${leaves}`,
     ),
     only(
       'fronts',

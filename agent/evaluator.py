@@ -102,7 +102,7 @@ def _become_evaluator(spec, lang_folder, sock, out_write, err_write):
     try:
         os.setsid()
         _arrange_descriptors(sock, out_write, err_write, inheritable=spec['start'] == 'exec')
-        processes.soften()
+        processes.soften(goes_on_as_python=spec['start'] == 'fork')
         if spec['start'] == 'exec':
             argv = [word.replace('{lang}', lang_folder) for word in spec['argv']]
             os.execv(argv[0], argv)

@@ -6,6 +6,7 @@ import signal
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+# Python ignores the last two by itself, to raise OSError instead.
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -24,11 +25,13 @@ def harden():
         signal.signal(number, signal.SIG_IGN)
 
 
-def soften():
+def soften(goes_on_as_python):
     """Undoes `harden` in a forked child, and makes it what a memory kill hits first."""
     signal.set_wakeup_fd(-1)
+    kept = (signal.SIGPIPE, signal.SIGXFSZ) if goes_on_as_python else ()
     for number in (*_IGNORED, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+        if number not in kept:
+            signal.signal(number, signal.SIG_DFL)
     set_dumpable(True)
     try:
         with open('/proc/self/oom_score_adj', 'w', encoding='ascii') as file:

@@ -65,15 +65,18 @@ const STATIC: readonly Check[] = [
   { name: 'unused code', command: ['knip'] },
   { name: 'generated files', command: ['node', 'scripts/generate.ts', '--check'] },
 ]
+const pythonTests = (name: string): Check => ({
+  name,
+  command: [PYTHON, '-W', 'error', '-m', 'unittest', 'discover', '-s', `test/${name}`],
+  count: pythonCounts,
+})
 const DYNAMIC: readonly Check[] = [
-  {
-    name: 'agent',
-    command: [PYTHON, '-W', 'error', '-m', 'unittest', 'discover', '-s', 'test/agent'],
-    count: pythonCounts,
-  },
+  pythonTests('seccomp'),
+  pythonTests('agent'),
   tests('unit', 'packages/*/src/**/*.test.ts', 'scripts/*.test.ts'),
   tests('contract', 'test/contract/**/*.test.ts'),
   tests('integration', 'test/integration/**/*.test.ts'),
+  tests('adversarial', 'test/adversarial/**/*.test.ts'),
 ]
 /** Need the Python package index, or QEMU and a kernel from Debian's, and take longer. */
 const SLOW: readonly Check[] = [

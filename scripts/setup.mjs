@@ -23,6 +23,14 @@ const SYSTEM = [
 const FOR_TESTS = [
   { name: 'numpy', packageName: 'python3-numpy', isThere: () => canImport('numpy') },
   { name: 'matplotlib', packageName: 'python3-matplotlib', isThere: () => canImport('matplotlib') },
+  { name: 'pandas', packageName: 'python3-pandas', isThere: () => canImport('pandas') },
+  { name: 'pip', packageName: 'python3-pip', isThere: () => canImport('pip') },
+  { name: 'libseccomp for Python', packageName: 'python3-seccomp', isThere: () => canImport('seccomp') },
+  {
+    name: "the container engines' system call list",
+    packageName: 'golang-github-containers-common',
+    isThere: () => existsSync('/usr/share/containers/seccomp.json'),
+  },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
 const FOR_MACHINE = [

@@ -12,7 +12,9 @@ _SHIPPED_MATPLOTLIBRC = '/usr/share/matplotlib/mpl-data/matplotlibrc'
 
 
 def prepare_environ(environ):
-    """Lets matplotlib find what it needs, here and in programs that code starts."""
+    """Lets matplotlib and pip find what they need, here and in programs that code starts."""
+    # There is no system here that pip could break (PEP 668).
+    environ.setdefault('PIP_BREAK_SYSTEM_PACKAGES', '1')
     environ.setdefault('MPLCONFIGDIR', '/tmp/matplotlib')
     if not os.path.exists(_ETC_MATPLOTLIBRC) and os.path.exists(_SHIPPED_MATPLOTLIBRC):
         environ.setdefault('MATPLOTLIBRC', _SHIPPED_MATPLOTLIBRC)

@@ -221,7 +221,10 @@ result = '\\n'.join(texts)`),
         await assert.rejects(run(`socket.create_connection(('127.0.0.1', ${port}), 1)`), /Connection refused/)
         await assert.rejects(run("socket.create_connection(('192.0.2.1', 80), 1)"), /unreachable/)
         await assert.rejects(run(`s = socket.socket(socket.AF_UNIX); s.connect('\\0${name}')`), /refused/)
-        assert.deepEqual(await run('result = [name for _, name in socket.if_nameindex()]'), ['lo'])
+        assert.deepEqual(
+          await run("result = [line.split(':')[0].strip() for line in list(open('/proc/net/dev'))[2:]]"),
+          ['lo'],
+        )
       })
     } finally {
       tcp.close()

@@ -48,6 +48,7 @@ export function createFakeBackend(): FakeBackend {
           backend: 'fake',
           user: 'none',
           network: 'none',
+          systemCalls: 'all',
           memory: 'not enforced',
           processes: 'not enforced',
           cpu: 'not enforced',

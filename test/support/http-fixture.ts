@@ -1,8 +1,8 @@
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 import { pino } from 'pino'
 import { createHttpServer, type HttpServerOptions } from '../../packages/server/src/http/server.ts'
 import { createSqliteStore } from '../../packages/server/src/store/sqlite-store.ts'
-import { createFakeBackend } from './fake-backend.ts'
+import { createFakeBackend, type FakeBackend } from './fake-backend.ts'
 import { createFakeLangs, createFakeSessions } from './fake-sessions.ts'
 
 export const KEY = { accessKey: 'AKIAEXAMPLE', secretKey: 'a-secret-of-the-tests' }
@@ -12,6 +12,9 @@ export interface HttpFixture {
   readonly url: string
   readonly host: string
   readonly port: number
+  readonly server: Server
+  /** Of the sessions that are behind it unless others were given. */
+  readonly backend: FakeBackend
   close(): Promise<void>
 }
 
@@ -42,6 +45,8 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
     url: `http://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
     port,
+    server: http.server,
+    backend,
     async close() {
       await sessions.close()
       await http.close()

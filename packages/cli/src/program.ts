@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import type { AddCommand } from './command.ts'
+import { addDoctor } from './commands/doctor.ts'
 import { addKernels } from './commands/kernels.ts'
 import { addKeys } from './commands/keys.ts'
 import { addRun } from './commands/run.ts'
@@ -15,7 +16,7 @@ export function createProgram(): { run(args: readonly string[]): Promise<number>
       'after',
       '\nSettings are environment variables COB_*; docs/reference/configuration.md lists them.',
     )
-  const add: readonly AddCommand[] = [addServe, addRun, addKeys, addKernels]
+  const add: readonly AddCommand[] = [addServe, addRun, addKeys, addKernels, addDoctor]
   for (const one of add) {
     one(program, (code) => {
       exitCode = code

@@ -60,6 +60,8 @@ export const isolationSchema = z.object({
   /** How the session's processes are told apart from others': an own host uid, or the server's uid in a namespace. */
   user: z.enum(['own-uid', 'server-uid', 'none']),
   network: z.enum(['none', 'egress']),
+  /** What the processes may ask of the kernel: a seccomp allow-list, or all there is. */
+  systemCalls: z.enum(['allow-list', 'all']),
   memory: z.string(),
   processes: z.string(),
   cpu: z.string(),

@@ -1,19 +1,27 @@
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { Server } from 'node:net'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { type Check, type OnCheck, toError } from './backend/check.ts'
+import type { Layer } from './backend/local/layers.ts'
 import { createLocalBackend } from './backend/local/local-backend.ts'
 import type { Config } from './config.ts'
 import { openDataFolder, type ServerInfo } from './data-folder.ts'
 import { createHttpServer } from './http/server.ts'
+import type { Langs } from './langs/lang.ts'
 import { createLangs } from './langs/registry.ts'
+import type { Logger } from './observe/logger.ts'
 import { createLogger } from './observe/logger.ts'
+import { selfTest } from './self-test/self-test.ts'
 import { createSessions } from './sessions/manager.ts'
+import type { Sessions } from './sessions/sessions.ts'
 import { openFirstKey } from './store/first-key.ts'
 import { formatKey } from './store/key.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
 const KB = 1024
+const SELF_TEST_MEMORY_KB = 65_536
 const REPOSITORY = path.resolve(import.meta.dirname, '../../..')
 
 export interface RunningServer {
@@ -29,13 +37,14 @@ export interface RunningServer {
 export interface ServeOptions {
   /** Nobody will start a server on this data folder again: what a crash leaves must go by itself. */
   readonly isTemporary?: boolean
+  /** For tests: layers of the isolation to leave out. What the self-test finds then is logged only. */
+  readonly without?: readonly Layer[]
+  /** For tests: another agent. */
+  readonly agentDir?: string
 }
 
 /** The composition root: the only place that names concrete backends and stores. */
-export async function serve(
-  config: Config,
-  { isTemporary = false }: ServeOptions = {},
-): Promise<RunningServer> {
+export async function serve(config: Config, options: ServeOptions = {}): Promise<RunningServer> {
   const logger = createLogger(config.logLevel)
   const closers: (() => unknown)[] = []
   const closeAll = async (): Promise<void> => {
@@ -48,42 +57,14 @@ export async function serve(
     closers.push(() => store.close())
     const first = openFirstKey(store, folder, config.bootstrapKey)
 
-    const [backend, langs] = await Promise.all([
-      createLocalBackend({
-        dataDir: folder.path(),
-        uidBase: config.uidBase,
-        uidCount: config.uidCount,
-        allowUnenforced: config.allowUnenforcedLimits,
-        endWithServer: isTemporary,
-        storage: {
-          homeBytes: config.workSizeKb * KB,
-          tmpBytes: config.tmpSizeKb * KB,
-          shmBytes: config.tmpSizeKb * KB,
-        },
-        log: logger,
-      }),
-      createLangs({
-        langsDir: path.join(REPOSITORY, 'langs'),
-        agentDir: path.join(REPOSITORY, 'agent'),
-        bundleDir: folder.path('bundles'),
-      }),
-    ])
-    closers.push(() => backend.close())
-    const sessions = createSessions({
-      backend,
-      langs,
-      limits: {
-        memoryKb: { default: config.defaultMemoryKb, max: config.maxMemoryKb },
-        queryTimeoutMs: { default: config.defaultQueryTimeoutMs, max: config.maxQueryTimeoutMs },
-        idleTimeoutMs: { default: config.defaultIdleTimeoutMs, max: config.maxIdleTimeoutMs },
-        cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
-      },
-      maxKernels: config.maxKernels,
-      maxKernelsPerKey: config.maxKernelsPerKey,
-      maxProcesses: config.maxProcesses,
-      maxQueued: config.maxQueued,
-      logger,
-    })
+    const core = await openCore(config, { ...options, dataDir: folder.path(), logger })
+    closers.push(() => core.close())
+    const { sessions, langs } = core
+    const holes = (await core.selfTest()).filter(({ ok }) => !ok)
+    if (holes.length > 0 && !options.without)
+      throw toError('Code can get out of its sandbox on this host:', holes)
+    if (holes.length > 0)
+      logger.error({ holes }, 'Layers of the isolation are left out: the self-test found holes.')
     let ready = true
     const http = createHttpServer({
       sessions,
@@ -121,6 +102,114 @@ export async function serve(
   } catch (error) {
     await closeAll()
     throw error
+  }
+}
+
+/**
+ * Finds out what this machine can hold, without serving: what a start would check, told one by one, and the
+ * self-test. Resolves with whether all of it is well. Needs no data folder and disturbs no running server.
+ */
+export async function examine(config: Config, onCheck: OnCheck): Promise<boolean> {
+  const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-doctor-'))
+  let isWell = true
+  const tell = (check: Check): void => {
+    isWell &&= check.ok
+    onCheck(check)
+  }
+  // The last uid of the range: a running server hands them out from the first.
+  const uids = { uidBase: config.uidBase + config.uidCount - 1, uidCount: 1 }
+  try {
+    const core = await openCore(
+      { ...config, ...uids, allowUnenforcedLimits: true },
+      { dataDir, isTemporary: true, logger: createLogger('silent'), onCheck: tell },
+    )
+    try {
+      for (const check of await core.selfTest()) tell(check)
+    } finally {
+      await core.close()
+    }
+  } catch (error) {
+    // What kept a sandbox from being made has been told.
+    if (isWell) throw error
+  } finally {
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+  return isWell
+}
+
+interface Core {
+  readonly sessions: Sessions
+  readonly langs: Langs
+  selfTest(): Promise<Check[]>
+  close(): Promise<void>
+}
+
+interface CoreOptions extends ServeOptions {
+  readonly dataDir: string
+  readonly logger: Logger
+  readonly onCheck?: OnCheck
+}
+
+/** Sessions and all they need, without a store or a front. */
+async function openCore(config: Config, options: CoreOptions): Promise<Core> {
+  const { dataDir, logger } = options
+  const storage = {
+    homeBytes: config.workSizeKb * KB,
+    tmpBytes: config.tmpSizeKb * KB,
+    shmBytes: config.tmpSizeKb * KB,
+  }
+  const [backend, langs] = await Promise.all([
+    createLocalBackend({
+      dataDir,
+      uidBase: config.uidBase,
+      uidCount: config.uidCount,
+      allowUnenforced: config.allowUnenforcedLimits,
+      endWithServer: options.isTemporary === true,
+      storage,
+      log: logger,
+      ...(options.without ? { without: options.without } : {}),
+      ...(options.onCheck ? { onCheck: options.onCheck } : {}),
+    }),
+    createLangs({
+      langsDir: path.join(REPOSITORY, 'langs'),
+      agentDir: options.agentDir ?? path.join(REPOSITORY, 'agent'),
+      bundleDir: path.join(dataDir, 'bundles'),
+    }),
+  ])
+  const sessions = createSessions({
+    backend,
+    langs,
+    limits: {
+      memoryKb: { default: config.defaultMemoryKb, max: config.maxMemoryKb },
+      queryTimeoutMs: { default: config.defaultQueryTimeoutMs, max: config.maxQueryTimeoutMs },
+      idleTimeoutMs: { default: config.defaultIdleTimeoutMs, max: config.maxIdleTimeoutMs },
+      cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
+    },
+    maxKernels: config.maxKernels,
+    maxKernelsPerKey: config.maxKernelsPerKey,
+    maxProcesses: config.maxProcesses,
+    maxQueued: config.maxQueued,
+    logger,
+  })
+  return {
+    sessions,
+    langs,
+    selfTest: () =>
+      selfTest({
+        sessions,
+        dataDir,
+        memoryKb: Math.min(SELF_TEST_MEMORY_KB, config.defaultMemoryKb),
+        processes: config.maxProcesses,
+        storage: {
+          '/home/work': storage.homeBytes,
+          '/tmp': storage.tmpBytes,
+          '/dev/shm': storage.shmBytes,
+        },
+      }),
+    async close() {
+      await sessions.close()
+      await backend.close()
+    },
   }
 }
 

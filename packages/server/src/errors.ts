@@ -3,6 +3,11 @@
  * `docs/reference/errors.md` is generated from this table.
  */
 export const ERRORS = {
+  'malformed-http': {
+    status: 400,
+    title: 'Not an HTTP request',
+    detail: 'This is not an HTTP/1.1 request the server can read: {problem}.',
+  },
   'invalid-json': {
     status: 400,
     title: 'Malformed JSON',
@@ -57,10 +62,20 @@ export const ERRORS = {
     title: 'Method not allowed',
     detail: '{path} does not take {method}. Allowed: {allow}.',
   },
+  'not-acceptable-type': {
+    status: 406,
+    title: 'Not acceptable',
+    detail: 'Accept is "{accept}"; this resource answers application/json.',
+  },
   'limits-exceeded': {
     status: 406,
     title: 'Not acceptable',
     detail: 'resourceLimits.{field} is {value} {unit}; this server allows at most {max} {unit}.',
+  },
+  'request-timeout': {
+    status: 408,
+    title: 'Request timeout',
+    detail: 'The request did not arrive in time. Send it again, without pauses.',
   },
   'token-in-use': {
     status: 409,
@@ -95,15 +110,21 @@ export const ERRORS = {
     detail:
       '{count} executions already wait on kernel "{id}", the most that may. Try again when one has ended.',
   },
+  'too-many-unanswered': {
+    status: 429,
+    title: 'Too many requests at once',
+    detail:
+      '{max} requests of this connection wait for their answers, the most that may. Wait for one of them.',
+  },
   'rate-limited': {
     status: 429,
     title: 'Too many requests',
     detail: 'More than {limit} requests in 15 minutes. Try again in {retryAfter} s.',
   },
-  'not-acceptable-type': {
-    status: 406,
-    title: 'Not acceptable',
-    detail: 'Accept is "{accept}"; this resource answers application/json.',
+  'headers-too-large': {
+    status: 431,
+    title: 'Request header fields too large',
+    detail: 'The path and the headers are larger than 16 KB together. Send less of them.',
   },
   internal: {
     status: 500,
@@ -146,6 +167,13 @@ interface CobErrorOptions {
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
+/** Most of one parameter that is repeated to the client, in characters: it may be what the client sent. */
+const MAX_PARAMETER = 2000
+
+function shorten(text: string): string {
+  return text.length > MAX_PARAMETER ? `${text.slice(0, MAX_PARAMETER)}…` : text
+}
+
 /** The one error class; told apart by `code`. */
 export class CobError extends Error {
   override readonly name = 'CobError'
@@ -162,7 +190,7 @@ export class CobError extends Error {
   ) {
     const entry = ERRORS[code]
     super(
-      entry.detail.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole)),
+      entry.detail.replace(/\{(\w+)\}/g, (whole, name: string) => shorten(String(params[name] ?? whole))),
       options.cause === undefined ? undefined : { cause: options.cause },
     )
     this.code = code

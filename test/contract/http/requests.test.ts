@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { request as rawRequest } from 'node:http'
-import { connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import type { Problem } from '@cob/protocol'
 import { BEARER, type HttpFixture, startHttp } from '../../support/http-fixture.ts'
@@ -394,25 +393,4 @@ test('over the rate limit requests get 429 with Retry-After until the window end
   } finally {
     await limited.close()
   }
-})
-
-test('what is no HTTP gets a readable 400, and the server goes on', async () => {
-  for (const garbage of [
-    '\x16\x03\x01\x02\x00',
-    'HELLO\r\n\r\n',
-    'GET /v1 HTTP/9.9\r\n\r\n',
-    `GET /v1 HTTP/1.1\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`,
-  ]) {
-    const socket = connect(http.port, '127.0.0.1')
-    socket.on('error', () => {})
-    let answer = ''
-    socket.setEncoding('utf8').on('data', (text: string) => {
-      answer += text
-    })
-    socket.write(garbage)
-    await once(socket, 'close')
-    assert.match(answer, /^HTTP\/1\.1 4(00|31) /)
-    assert.match(answer, /application\/problem\+json/)
-  }
-  assert.equal((await send('GET', '/v1/kernels')).status, 200)
 })

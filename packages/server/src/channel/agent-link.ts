@@ -7,6 +7,7 @@ import {
   type Attached,
   agentMessageSchema,
   CHANNEL_PROTOCOL,
+  MAX_FRAME_BYTES,
 } from '@cob/protocol'
 import { encodeJsonFrame, type Frame, FrameDecoder, FrameError } from './framing.ts'
 
@@ -14,6 +15,10 @@ import { encodeJsonFrame, type Frame, FrameDecoder, FrameError } from './framing
 const ACK_EVERY_BYTES = 64 * 1024
 /** Connections in a row that brought no event before the agent counts as lost. */
 const MAX_FRUITLESS_CONNECTIONS = 4
+/** Bytes an agent may leave unread; room for one request of the largest size and small ones beside it. */
+const MAX_UNREAD_BYTES = 2 * MAX_FRAME_BYTES
+/** Requests an agent may leave unanswered. */
+const MAX_PENDING = 64
 /** Nesting allowed in MIME bundles: deeper ones could overflow the stack of whoever serialises them. */
 const MAX_DEPTH = 64
 
@@ -114,6 +119,7 @@ class Link implements AgentLink {
       return pending.promise
     }
     this.#pending.set(id, pending)
+    if (this.#pending.size > MAX_PENDING) this.#lose(new LinkClosedError('the agent does not answer'))
     // The three fields are checked one by one above; TypeScript cannot see that together they are one member of the union.
     this.#send({ id, method, params } as AgentRequest)
     return pending.promise
@@ -129,6 +135,8 @@ class Link implements AgentLink {
 
   #send(message: AgentRequest): void {
     this.#stream?.write(encodeJsonFrame(message))
+    if (this.#stream && this.#stream.writableLength > MAX_UNREAD_BYTES)
+      this.#lose(new LinkClosedError('the agent does not read'))
   }
 
   #receive(decoder: FrameDecoder, chunk: Buffer): void {
@@ -156,7 +164,8 @@ class Link implements AgentLink {
       return
     }
     this.#unackedBytes += frame.sizeBytes
-    if (message.seq <= this.#lastSeq) return
+    if (message.seq !== this.#lastSeq + 1)
+      throw new FrameError(`event ${message.seq} came after event ${this.#lastSeq}`)
     this.#lastSeq = message.seq
     this.#fruitless = 0
     const pending = message.type === 'reply' || message.type === 'fail' ? this.#settle(message.id) : undefined

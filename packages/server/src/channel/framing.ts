@@ -27,13 +27,13 @@ export function encodeJsonFrame(message: unknown): Buffer {
 }
 
 /**
- * Cuts a byte stream into frames. Holds at most one unfinished frame, so never more than
- * `maxFrameBytes` plus one chunk. Throws `FrameError` and must be dropped then.
+ * Cuts a byte stream into frames. Holds at most one unfinished frame, in a buffer of at most `maxFrameBytes` plus one chunk, however
+ * small the chunks are. Throws `FrameError` and must be dropped then.
  */
 export class FrameDecoder {
   readonly #maxFrameBytes: number
-  #chunks: Buffer[] = []
-  #buffered = 0
+  #buffer: Buffer = Buffer.alloc(0)
+  #filled = 0
   #needed = HEADER_BYTES
 
   constructor(maxFrameBytes: number = MAX_FRAME_BYTES) {
@@ -41,26 +41,41 @@ export class FrameDecoder {
   }
 
   *push(chunk: Buffer): Generator<Frame> {
-    this.#chunks.push(chunk)
-    this.#buffered += chunk.length
-    if (this.#buffered < this.#needed) return
-    let rest = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#buffered)
-    this.#needed = HEADER_BYTES
-    while (rest.length >= HEADER_BYTES) {
-      const length = rest.readUInt32BE(0)
-      if (length < 1) throw new FrameError('a frame without a kind')
-      if (length > this.#maxFrameBytes) {
-        throw new FrameError(`a frame of ${length} bytes; at most ${this.#maxFrameBytes} are accepted`)
+    this.#append(chunk)
+    let rest = this.#buffer.subarray(0, this.#filled)
+    while (rest.length >= this.#needed) {
+      if (this.#needed === HEADER_BYTES) {
+        this.#needed += this.#checkedLength(rest.readUInt32BE(0))
+        continue
       }
-      if (rest.length < HEADER_BYTES + length) {
-        this.#needed = HEADER_BYTES + length
-        break
-      }
-      yield parseFrame(rest.subarray(HEADER_BYTES, HEADER_BYTES + length), HEADER_BYTES + length)
-      rest = rest.subarray(HEADER_BYTES + length)
+      yield parseFrame(rest.subarray(HEADER_BYTES, this.#needed), this.#needed)
+      rest = rest.subarray(this.#needed)
+      this.#needed = HEADER_BYTES
     }
-    this.#chunks = rest.length === 0 ? [] : [rest]
-    this.#buffered = rest.length
+    if (rest.length === this.#filled) return
+    this.#buffer = Buffer.from(rest)
+    this.#filled = rest.length
+  }
+
+  #checkedLength(length: number): number {
+    if (length < 1) throw new FrameError('a frame without a kind')
+    if (length > this.#maxFrameBytes)
+      throw new FrameError(`a frame of ${length} bytes; at most ${this.#maxFrameBytes} are accepted`)
+    return length
+  }
+
+  /** Doubles the buffer when it is full: to keep the chunks would cost far more than the bytes in them. */
+  #append(chunk: Buffer): void {
+    const filled = this.#filled + chunk.length
+    if (this.#filled === 0) this.#buffer = chunk
+    else if (filled <= this.#buffer.length) chunk.copy(this.#buffer, this.#filled)
+    else {
+      const grown = Buffer.allocUnsafe(Math.max(filled, Math.min(2 * this.#filled, this.#needed)))
+      this.#buffer.copy(grown, 0, 0, this.#filled)
+      chunk.copy(grown, this.#filled)
+      this.#buffer = grown
+    }
+    this.#filled = filled
   }
 }
 

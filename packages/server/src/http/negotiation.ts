@@ -1,13 +1,14 @@
 import { CobError } from '../errors.ts'
 
 const MAX_WAIT_S = 3600
+/** One of a list's preferences: up to a comma that stands in no quoted string. */
+const PREFERENCE = /(?:"(?:\\.|[^"\\])*"?|[^,"])+/g
 
 /** Seconds of the preference `wait` (RFC 7240, 4.3); undefined without one. Throws `invalid-request` for one that is not a number. */
 export function parseWaitS(prefer: string | string[] | undefined): number | undefined {
-  const preferences = [prefer ?? []].flat().join(',').split(',')
-  for (const preference of preferences) {
-    const [, value] = /^\s*wait\s*=\s*"?([^";]*)"?\s*(?:;.*)?$/i.exec(preference) ?? []
-    if (value === undefined) continue
+  for (const [preference] of [prefer ?? []].flat().join(',').matchAll(PREFERENCE)) {
+    const [name, value = ''] = /^\s*wait\s*(?:=\s*"?([^";]*)"?\s*)?(?:;.*)?$/i.exec(preference) ?? []
+    if (name === undefined) continue
     const seconds = Number(value.trim())
     if (/^\d{1,6}$/.test(value.trim()) && seconds <= MAX_WAIT_S) return seconds
     throw CobError.of('invalid-request', {

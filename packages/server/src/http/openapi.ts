@@ -1,3 +1,55 @@
+import { STATUS_CODES } from 'node:http'
+import { problemSchema } from '@cob/protocol'
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+
+/** Stands once in the document, under this name. */
+const problem = problemSchema.meta({ id: 'Problem' })
+
+/** An error in a route's `response` schemas, in the media type errors come in (RFC 9457). */
+export function problemResponse(description: string) {
+  return { description, content: { 'application/problem+json': { schema: problem } } }
+}
+
+/** Why any request may be refused; what a route says itself comes first. */
+const ANYWHERE = {
+  '4XX': problemResponse('The request cannot be answered; `code` and `detail` say why'),
+  '5XX': problemResponse('The server cannot answer at this time; `Retry-After` may say when it can'),
+}
+const WITH_KEY = {
+  401: problemResponse('No key, or one that is not valid'),
+  429: problemResponse('Over the rate limit or a quota; `Retry-After` may say how long to wait'),
+}
+
+/** A route as the document shows it: with the refusals every route shares, and a name for every status. */
+export const describeRoute: typeof jsonSchemaTransform = (document) => {
+  const { schema } = document
+  if (!schema || schema.hide) return jsonSchemaTransform(document)
+  const isOpen = schema.security?.length === 0
+  // The routes' responses are zod's schemas or `problemResponse`s, by status; Fastify's type leaves that open.
+  const own = schema.response as Record<string, unknown>
+  const described = jsonSchemaTransform({
+    ...document,
+    schema: { ...schema, response: { ...own, ...(isOpen ? {} : WITH_KEY), ...ANYWHERE } },
+  })
+  // As above, now as JSON Schema.
+  const responses = described.schema.response as Record<string, Record<string, unknown>>
+  for (const [status, response] of Object.entries(responses))
+    response['x-response-description'] = response.description ?? STATUS_CODES[status] ?? status
+  return described
+}
+
+/** The whole document: a DELETE or PATCH may come without its body, which the generator cannot know. */
+export const describeAll: typeof jsonSchemaTransformObject = (document) => {
+  const described = jsonSchemaTransformObject(document)
+  for (const path of Object.values(described.paths ?? {})) {
+    for (const operation of [path?.delete, path?.patch]) {
+      if (operation && 'requestBody' in operation && operation.requestBody)
+        operation.requestBody = { ...operation.requestBody, required: false }
+    }
+  }
+  return described
+}
+
 /** What the generated document says besides its routes. */
 export function openapi(version: string) {
   return {

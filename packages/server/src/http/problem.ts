@@ -1,14 +1,14 @@
-import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { Problem } from '@cob/protocol'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
 import type { Logger } from '../observe/logger.ts'
 
-const MEDIA_TYPE = 'application/problem+json; charset=utf-8'
+/** Media type of every error (RFC 9457, 6.1). */
+export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 
 /** The problem document of an error (RFC 9457). */
-function toDocument(error: CobError, requestId: string): string {
-  return JSON.stringify({
+export function toProblem(error: CobError, requestId: string): Problem {
+  return {
     type: `urn:cob:problem:${error.code}`,
     title: error.title,
     status: error.status,
@@ -16,28 +16,28 @@ function toDocument(error: CobError, requestId: string): string {
     code: error.code,
     requestId,
     ...error.extra,
-  })
+  }
 }
 
 /** Answers every error of a request; what is not a `CobError` or Fastify's own becomes `internal`, with details only in the log. */
 export function createErrorHandler(logger: Logger, maxBodyBytes: number) {
-  return (thrown: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+  return (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const error = toCobError(thrown, request, maxBodyBytes)
     if (error.status >= 500)
       logger.warn({ err: thrown, requestId: request.id, code: error.code }, 'A request failed.')
     if (error.retryAfterS !== undefined) reply.header('retry-after', error.retryAfterS)
     return reply
       .code(error.status)
-      .header('content-type', MEDIA_TYPE)
+      .header('content-type', PROBLEM_TYPE)
       .serializer(String)
-      .send(toDocument(error, request.id))
+      .send(JSON.stringify(toProblem(error, request.id)))
   }
 }
 
-function toCobError(error: FastifyError | Error, request: FastifyRequest, maxBodyBytes: number): CobError {
+function toCobError(error: unknown, request: FastifyRequest, maxBodyBytes: number): CobError {
   if (error instanceof CobError) return error
-  const code = 'code' in error ? error.code : undefined
-  switch (code) {
+  if (!(error instanceof Error)) return CobError.of('internal', {}, { cause: error })
+  switch ('code' in error ? error.code : undefined) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return CobError.of('payload-too-large', { max: maxBodyBytes })
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
@@ -45,28 +45,6 @@ function toCobError(error: FastifyError | Error, request: FastifyRequest, maxBod
     default:
   }
   const status = 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500
-  if (status >= 400 && status < 500)
-    return CobError.of('invalid-request', { problem: error.message }, { cause: error })
-  return CobError.of('internal', {}, { cause: error })
-}
-
-/** Answers what is no HTTP request at all, and closes the connection. */
-export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-  const body = JSON.stringify({
-    type: 'urn:cob:problem:invalid-request',
-    title: STATUS_CODES[status],
-    status,
-    detail: `This is not an HTTP request the server can read (${error.code ?? 'unknown'}).`,
-    code: 'invalid-request',
-    requestId: 'none',
-  })
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${MEDIA_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  )
+  if (status < 400 || status >= 500) return CobError.of('internal', {}, { cause: error })
+  return CobError.of('invalid-request', { problem: error.message }, { cause: error })
 }

@@ -3,7 +3,7 @@ const WINDOW_MS: number = 15 * 60_000
 /** Counters kept at once; beyond, the window that ends first is forgotten early. */
 const MAX_COUNTERS = 100_000
 
-export interface Allowance {
+interface Allowance {
   readonly limit: number
   readonly remaining: number
   /** ms until the window ends */

@@ -2,18 +2,18 @@ import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { jsonSchemaTransform } from 'fastify-type-provider-zod'
 import { CobError } from '../errors.ts'
 import type { Langs } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Store } from '../store/store.ts'
-import { createAuthentication } from './authentication.ts'
-import { acceptJsonBodies, parseBody, rawBody } from './body.ts'
+import { createAdmission } from './admission.ts'
+import { acceptJsonBodies, parseBody } from './body.ts'
+import { answerClientError } from './client-error.ts'
+import { boundConnections, CONNECTION_BOUNDS, type ConnectionBounds } from './connections.ts'
 import { createOtherMethods } from './method-not-allowed.ts'
-import { openapi } from './openapi.ts'
-import { answerClientError, createErrorHandler } from './problem.ts'
-import { type Allowance, createRateLimiter } from './rate-limit.ts'
+import { describeAll, describeRoute, openapi } from './openapi.ts'
+import { createErrorHandler } from './problem.ts'
 import { authorizeRoutes } from './routes/authorize.ts'
 import { healthRoutes } from './routes/health.ts'
 import { kernelRoutes } from './routes/kernels.ts'
@@ -41,25 +41,34 @@ export interface HttpServerOptions {
   /** Requests in 15 minutes. */
   readonly rateLimit: { readonly perKey: number; readonly perAddress: number }
   readonly ready: () => boolean
+  /** For tests, which cannot wait. */
+  readonly bounds?: Partial<ConnectionBounds>
   /** ms since the epoch */
   readonly now?: () => number
 }
 
-const REQUEST_TIMEOUT_MS = 60_000
-const HEADERS_TIMEOUT_MS = 20_000
-const KEEP_ALIVE_MS = 75_000
+/** As long as a path can be: an id of any length is told that it is none. */
+const MAX_PARAM_LENGTH = 16_384
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,64}$/
 
 /** The v1 API. Parses, asks `sessions`, formats; decides nothing about sessions. */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
-  const { logger, now = Date.now } = options
+  const { logger, maxBodyBytes } = options
+  const bounds = { ...CONNECTION_BOUNDS, ...options.bounds }
   const app = fastify({
-    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 256 },
-    bodyLimit: options.maxBodyBytes,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
+    bodyLimit: maxBodyBytes,
+    requestTimeout: bounds.requestMs,
+    keepAliveTimeout: bounds.keepAliveMs,
+    http: {
+      headersTimeout: bounds.headersMs,
+      connectionsCheckingInterval: bounds.checkEveryMs,
+      // A missing Host is refused below, with a problem document.
+      requireHostHeader: false,
+    },
     forceCloseConnections: 'idle',
+    // The sessions answer for a server that is shutting down, with a problem document.
+    return503OnClosing: false,
     genReqId: ({ headers }) => {
       const given = headers['x-request-id']
       return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
@@ -68,44 +77,14 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     // Comes before any hook.
     frameworkErrors: (error, request, reply) => {
       greet(request, reply)
+      admission.showAllowance(request, reply)
       answerError(error, request, reply)
     },
   })
-  const answerError = createErrorHandler(logger, options.maxBodyBytes)
-  const authentication = createAuthentication(options.store, now)
-  const limiter = createRateLimiter(now)
-
-  const showAllowance = (reply: FastifyReply, { limit, remaining, resetMs }: Allowance): void => {
-    reply.headers({
-      'x-ratelimit-limit': limit,
-      'x-ratelimit-remaining': remaining,
-      'x-ratelimit-reset': resetMs,
-    })
-  }
-  const count = (reply: FastifyReply, who: string, limit: number): void => {
-    const allowance = limiter.take(who, limit)
-    showAllowance(reply, allowance)
-    if (!allowance.exceeded) return
-    const retryAfterS = Math.ceil(allowance.resetMs / 1000)
-    throw CobError.of('rate-limited', { limit, retryAfter: retryAfterS }, { retryAfterS })
-  }
+  const answerError = createErrorHandler(logger, maxBodyBytes)
+  const admission = createAdmission({ now: Date.now, ...options })
   const greet = (request: FastifyRequest, reply: FastifyReply): void => {
     reply.headers({ 'x-request-id': request.id, 'cache-control': 'no-store' })
-  }
-  const countAddress = (request: FastifyRequest, reply: FastifyReply): void =>
-    count(reply, `address ${request.ip}`, options.rateLimit.perAddress)
-  const identify = (request: FastifyRequest, reply: FastifyReply, prove: () => string | undefined): void => {
-    let accessKey: string | undefined
-    try {
-      accessKey = prove()
-    } catch (error) {
-      countAddress(request, reply)
-      reply.header('www-authenticate', 'Bearer realm="cob", Sorna signMethod="HMAC-SHA256"')
-      throw error
-    }
-    if (accessKey === undefined) return
-    count(reply, `key ${accessKey}`, options.rateLimit.perKey)
-    request.owner = accessKey
   }
 
   // A GET may carry a JSON body: clients of 2016 send one to /v1/authorize.
@@ -115,26 +94,26 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.setValidatorCompiler(createValidator)
   app.setSerializerCompiler(() => JSON.stringify)
   app.setErrorHandler(answerError)
-  app.setNotFoundHandler(() => {})
+  // For routes that find nothing themselves; a path without a route gets no further than the first hook.
+  app.setNotFoundHandler(async (request) => {
+    throw noSuchRoute(request)
+  })
 
   app.addHook('onRequest', async (request, reply) => {
     greet(request, reply)
-    if (request.is404) {
-      countAddress(request, reply)
-      throw CobError.of('no-such-route', { method: request.method, path: request.url.slice(0, 200) })
-    }
-    if (needsKey(request)) identify(request, reply, () => authentication.bearer(request))
-    else countAddress(request, reply)
+    if (request.is404 || isPublic(request)) admission.countAddress(request, reply)
+    else admission.admitBearer(request, reply)
+    if (request.is404) throw noSuchRoute(request)
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1')
+      throw CobError.of('malformed-http', { problem: 'there is no Host header' })
   })
+  boundConnections(app, bounds)
   app.addHook('preValidation', async (request, reply) => {
-    const isSigned = needsKey(request) && request.owner === ''
-    if (isSigned) identify(request, reply, () => authentication.signed(request, rawBody(request)))
+    if (request.owner === '' && !isPublic(request)) admission.admitSigned(request, reply)
     request.body = parseBody(request)
   })
   app.addHook('onSend', async (request, reply, payload) => {
-    if (!reply.hasHeader('x-ratelimit-limit')) {
-      showAllowance(reply, limiter.take(`address ${request.ip}`, options.rateLimit.perAddress))
-    }
+    admission.showAllowance(request, reply)
     // Signing clients of 2016 fail on an answer without these two, which a 204 need not have.
     if (reply.statusCode !== 204 || request.headers['x-sorna-version'] === undefined) return payload
     reply.headers({ 'content-type': 'application/json', 'content-length': '0' })
@@ -154,8 +133,17 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   })
 
   const otherMethods = createOtherMethods(app)
-  app.register(swagger, { openapi: openapi(options.version), transform: jsonSchemaTransform })
-  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+  app.register(swagger, {
+    openapi: openapi(options.version),
+    transform: describeRoute,
+    transformObject: describeAll,
+  })
+  app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: true,
+    // Browsers would fetch the page's parts by https, which this server does not speak.
+    transformStaticCSP: (policy) => policy.replace(/\s*upgrade-insecure-requests;/, ''),
+  })
   app.register(healthRoutes, options)
   app.register(authorizeRoutes, options)
   app.register(langRoutes, options)
@@ -164,7 +152,10 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   return app
 }
 
-/** The pages of the API's documentation are a plugin's routes and carry no configuration of ours. */
-function needsKey({ routeOptions: { config, url } }: FastifyRequest): boolean {
-  return !config.isPublic && url?.startsWith('/docs') !== true
+function isPublic({ routeOptions: { config, url } }: FastifyRequest): boolean {
+  return config.isPublic === true || url === '/docs' || url?.startsWith('/docs/') === true
+}
+
+function noSuchRoute({ method, url }: FastifyRequest): CobError {
+  return CobError.of('no-such-route', { method, path: url.slice(0, 200) })
 }

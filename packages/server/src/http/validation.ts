@@ -3,6 +3,7 @@ import { CobError } from '../errors.ts'
 
 const MAX_SHOWN = 80
 const MAX_PROBLEMS = 10
+const MAX_KEYS = 10
 
 /** Checks a body against its schema; the error names each field, its value and what would be accepted. */
 export function createValidator({ schema }: { schema: unknown }) {
@@ -21,15 +22,27 @@ export function createValidator({ schema }: { schema: unknown }) {
 function toSentence(issue: z.core.$ZodIssue, data: unknown, schema: z.ZodType): string {
   if (issue.path.length === 0 && (data ?? undefined) === undefined)
     return `The body is missing; send a JSON object${fieldsOf(schema, [])}.`
-  const name = issue.path.length === 0 ? 'The body' : issue.path.join('.')
+  const name = issue.path.length === 0 ? 'The body' : shorten(issue.path.join('.'))
   if (issue.code === 'unrecognized_keys') {
     const where = issue.path.length === 0 ? '' : ` in ${name}`
-    return `Unknown field ${issue.keys.map(show).join(', ')}${where}; send a JSON object${fieldsOf(schema, issue.path)}.`
+    return `Unknown field ${list(issue.keys)}${where}; send a JSON object${fieldsOf(schema, issue.path)}.`
   }
+  // What is wrong with the name stands inside.
+  if (issue.code === 'invalid_key')
+    return `${name} is no name that is accepted: ${issue.issues.map(({ message }) => message).join(', ')}.`
   const value = issue.path.reduce<unknown>((inner, step) => Object(inner)[step], data)
   return value === undefined
     ? `${name} is missing: ${issue.message}.`
     : `${name} is ${show(value)}: ${issue.message}.`
+}
+
+function list(keys: readonly string[]): string {
+  const more = keys.length > MAX_KEYS ? ` and ${keys.length - MAX_KEYS} more` : ''
+  return keys.slice(0, MAX_KEYS).map(show).join(', ') + more
+}
+
+function shorten(text: string): string {
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
 }
 
 function fieldsOf(schema: z.ZodType, path: readonly PropertyKey[]): string {
@@ -46,6 +59,7 @@ function fieldsOf(schema: z.ZodType, path: readonly PropertyKey[]): string {
 function show(value: unknown): string {
   // Never the inside of it: it may be nested deeper than the stack goes.
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
+  return shorten(
+    JSON.stringify(typeof value === 'string' ? value.slice(0, MAX_SHOWN + 1) : value) ?? String(value),
+  )
 }

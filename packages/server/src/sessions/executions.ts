@@ -6,6 +6,8 @@ type StreamEvent = Extract<OutputEvent, { type: 'stream' }>
 
 /** Ended executions whose result nobody has fetched yet; the oldest is dropped first. */
 const MAX_UNFETCHED = 16
+/** Characters of their output together, so that what nobody fetches cannot fill the server. */
+const MAX_UNFETCHED_CHARACTERS = 32 * 1024 * 1024
 /** Characters kept of what background threads and processes print while nothing runs. */
 const MAX_UNOWNED_CHARACTERS = 65_536
 
@@ -41,7 +43,8 @@ export function createExecutions(maxQueued: number): Executions {
 
   const keepUntilFetched = (execution: Execution): void => {
     unfetched.push(execution)
-    if (unfetched.length > MAX_UNFETCHED) unfetched.shift()
+    while (unfetched.length > MAX_UNFETCHED || totalCharacters(unfetched) > MAX_UNFETCHED_CHARACTERS)
+      unfetched.shift()
   }
   const endCurrent = (end: ExecutionEnd): void => {
     if (!current) return
@@ -103,4 +106,9 @@ export function createExecutions(maxQueued: number): Executions {
     },
     dropUnowned,
   }
+}
+
+/** Of what these executions hold of output. */
+export function totalCharacters(executions: readonly Execution[]): number {
+  return executions.reduce((sum, { output }) => sum + output.characters, 0)
 }

@@ -58,3 +58,21 @@ test('media without end stays bounded', () => {
   assert.ok(part.media.length <= 1000)
   assert.equal(part.truncated, true)
 })
+
+test('exceptions and values without end stay bounded, and the whole is counted', () => {
+  const output = createOutput()
+  const huge = 'x'.repeat(6 * 1024 * 1024)
+  for (let i = 0; i < 16; i++) {
+    output.add({ ...at, type: 'error', name: 'E', args: [huge], traceback: [], before: false })
+    output.add({ ...at, type: 'execute_result', data: { 'text/plain': huge }, metadata: {} })
+  }
+  assert.ok(output.characters <= 16 * 1024 * 1024, String(output.characters))
+  const part = output.take()
+  assert.equal(part.exceptions.length, 1)
+  assert.equal(part.value?.['text/plain'], huge)
+  assert.equal(part.truncated, true)
+  assert.equal(output.characters, 0)
+  const lines = Array.from({ length: 3_000_000 }, () => '')
+  output.add({ ...at, type: 'error', name: 'E', args: lines, traceback: [], before: false })
+  assert.deepEqual(output.take().exceptions, [])
+})

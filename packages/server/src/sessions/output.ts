@@ -2,8 +2,8 @@ import type { AgentEvent, RunResult } from '@cob/protocol'
 
 /** Unicode characters of stdout, and of stderr, in one answer (spec/api.md, "Running code"). */
 export const MAX_STREAM_CHARACTERS = 524_288
-/** Characters of media content in one answer. */
-const MAX_MEDIA_CHARACTERS = 16 * 1024 * 1024
+/** Characters of media, exceptions and the value together in one answer. */
+const MAX_RICH_CHARACTERS = 16 * 1024 * 1024
 const MAX_MEDIA_ENTRIES = 1000
 const MAX_EXCEPTIONS = 16
 
@@ -29,6 +29,8 @@ type OutputPart = Pick<RunResult, 'stdout' | 'stderr' | 'media' | 'exceptions' |
 /** What an execution has put out since it was last taken. Bounded, whatever the code prints. */
 export interface Output {
   add(event: OutputEvent): void
+  /** How much it holds now, about. */
+  readonly characters: number
   /** Returns what there is and starts anew. */
   take(): OutputPart
 }
@@ -37,6 +39,11 @@ export function createOutput(): Output {
   let part = emptyPart()
   let room = fullRoom()
 
+  const fits = (characters: number): boolean => {
+    if (characters > room.rich) return false
+    room.rich -= characters
+    return true
+  }
   const stream = (name: 'stdout' | 'stderr', text: string): void => {
     const { kept, characters } = cutToCharacters(text, room[name])
     if (kept.length < text.length) part.truncated = true
@@ -47,15 +54,18 @@ export function createOutput(): Output {
     const mime = RICHNESS.find((candidate) => candidate in data) ?? Object.keys(data)[0]
     if (mime === undefined) return
     const content = toMediaContent(mime, data[mime])
-    if (content.length > room.media || part.media.length >= MAX_MEDIA_ENTRIES) {
-      part.truncated = true
-      return
-    }
-    room.media -= content.length
-    part.media.push([mime, content])
+    if (part.media.length < MAX_MEDIA_ENTRIES && fits(content.length)) part.media.push([mime, content])
+    else part.truncated = true
   }
   const exception = ({ name, args, before, traceback }: Extract<OutputEvent, { type: 'error' }>): void => {
-    if (part.exceptions.length < MAX_EXCEPTIONS) part.exceptions.push([name, args, before, traceback])
+    // A line costs something even if it is empty.
+    const characters = [name, ...args, ...traceback].reduce((sum, { length }) => sum + length + 8, 0)
+    if (part.exceptions.length < MAX_EXCEPTIONS && fits(characters))
+      part.exceptions.push([name, args, before, traceback])
+    else part.truncated = true
+  }
+  const value = (data: Record<string, unknown>): void => {
+    if (fits(JSON.stringify(data).length)) part.value = data
     else part.truncated = true
   }
 
@@ -69,7 +79,7 @@ export function createOutput(): Output {
           display(event.data)
           break
         case 'execute_result':
-          part.value = event.data
+          value(event.data)
           break
         case 'error':
           exception(event)
@@ -77,6 +87,10 @@ export function createOutput(): Output {
         default:
           event satisfies never
       }
+    },
+    get characters() {
+      const full = fullRoom()
+      return full.stdout - room.stdout + (full.stderr - room.stderr) + (full.rich - room.rich)
     },
     take() {
       const taken = part
@@ -87,8 +101,8 @@ export function createOutput(): Output {
   }
 }
 
-function fullRoom(): { stdout: number; stderr: number; media: number } {
-  return { stdout: MAX_STREAM_CHARACTERS, stderr: MAX_STREAM_CHARACTERS, media: MAX_MEDIA_CHARACTERS }
+function fullRoom(): { stdout: number; stderr: number; rich: number } {
+  return { stdout: MAX_STREAM_CHARACTERS, stderr: MAX_STREAM_CHARACTERS, rich: MAX_RICH_CHARACTERS }
 }
 
 function emptyPart(): OutputPart {

@@ -1,6 +1,7 @@
 import type { EndReason } from '@cob/protocol'
 import { CobError } from '../errors.ts'
 import type { Execution } from './execution.ts'
+import { totalCharacters } from './executions.ts'
 
 /** Why and when a session ended; `at` in ms since the epoch. */
 export interface Ending {
@@ -20,6 +21,7 @@ const KEEP_MS = 3_600_000
 const MAX_TOMBSTONES = 200_000
 const KEEP_RESULTS_MS = 300_000
 const MAX_WITH_RESULTS = 100
+const MAX_RESULT_CHARACTERS = 64 * 1024 * 1024
 
 /** What is remembered of sessions that are gone. */
 export interface Tombstones {
@@ -62,7 +64,9 @@ export function createTombstones(): Tombstones {
       }
       while (
         withResults[0] &&
-        (now - withResults[0].at >= KEEP_RESULTS_MS || withResults.length > MAX_WITH_RESULTS)
+        (now - withResults[0].at >= KEEP_RESULTS_MS ||
+          withResults.length > MAX_WITH_RESULTS ||
+          totalCharacters(withResults.flatMap((each) => each.unfetched)) > MAX_RESULT_CHARACTERS)
       ) {
         const oldest = withResults.shift()
         if (oldest) oldest.unfetched = []

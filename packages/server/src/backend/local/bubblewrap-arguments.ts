@@ -1,3 +1,4 @@
+import type { Layer } from './layers.ts'
 import type { RootLayout } from './root-files.ts'
 import { SANDBOX_HOME, SANDBOX_HOSTNAME, SANDBOX_UID, SANDBOX_USER } from './root-files.ts'
 
@@ -22,9 +23,12 @@ export interface BubblewrapOptions {
   readonly storage: StorageLimits
   /** Files to copy in, each from an open descriptor that bubblewrap reads and closes. */
   readonly files: readonly { readonly path: string; readonly fd: number }[]
+  /** The system call filter's program, on an open descriptor. */
+  readonly seccompFd: number | undefined
   readonly infoFd: number
   /** Ends the sandbox when the thread that started it ends. */
   readonly dieWithParent: boolean
+  readonly without: ReadonlySet<Layer>
 }
 
 const ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -37,32 +41,43 @@ const ENVIRONMENT: Readonly<Record<string, string>> = {
   TERM: 'xterm-256color',
 }
 
+/** Of the host, and in no sandbox; tests put them in to see that something notices. */
+const HOST_FOLDERS = ['/root', '/var', '/run', '/srv']
+
 /** The options of one sandbox for bubblewrap's `--args` (bwrap(1)), in the order they are carried out. */
 export function toBubblewrapArguments(options: BubblewrapOptions): string[] {
-  const { layout, storage } = options
+  const { layout, storage, without } = options
+  const layer = (name: Layer, ...args: string[]): string[] => (without.has(name) ? [] : args)
   const tmpfs = (mode: string, bytes: number, path: string): string[] => [
-    ...['--perms', mode, '--size', String(bytes), '--tmpfs', path],
+    ...['--perms', mode, ...layer('storage-size', '--size', String(bytes)), '--tmpfs', path],
   ]
   return [
     ...['--unshare-user', '--uid', String(SANDBOX_UID), '--gid', String(SANDBOX_UID)],
-    ...['--unshare-ipc', '--unshare-pid', '--unshare-net', '--unshare-uts', '--unshare-cgroup'],
-    // User namespaces inside would open most of the kernel's surface again.
-    '--disable-userns',
-    ...['--cap-drop', 'ALL', '--new-session', '--hostname', SANDBOX_HOSTNAME],
     // The agent itself is pid 1: no signal from inside stops or kills it, and its end ends the sandbox.
-    '--as-pid-1',
+    ...layer('pid-namespace', '--unshare-pid', '--as-pid-1'),
+    ...layer('network-namespace', '--unshare-net'),
+    ...layer('ipc-namespace', '--unshare-ipc'),
+    ...layer('uts-namespace', '--unshare-uts', '--hostname', SANDBOX_HOSTNAME),
+    ...layer('cgroup-namespace', '--unshare-cgroup'),
+    // User namespaces inside would open most of the kernel's surface again.
+    ...layer('no-user-namespaces', '--disable-userns'),
+    ...layer('no-capabilities', '--cap-drop', 'ALL'),
+    ...(options.seccompFd === undefined ? [] : ['--seccomp', String(options.seccompFd)]),
+    '--new-session',
     ...(options.dieWithParent ? ['--die-with-parent'] : []),
     ...['--info-fd', String(options.infoFd)],
     ...layout.binds.flatMap((path) => ['--ro-bind', path, path]),
+    ...(without.has('minimal-root') ? HOST_FOLDERS.flatMap((path) => ['--ro-bind-try', path, path]) : []),
     ...layout.symlinks.flatMap(({ path, target }) => ['--symlink', target, path]),
     // Copies, not binds: a bind shows its path on the host in /proc/self/mountinfo.
     ...options.files.flatMap(({ path, fd }) => ['--perms', '0444', '--file', String(fd), path]),
-    ...['--proc', '/proc', '--dev', '/dev'],
+    ...(without.has('pid-namespace') ? ['--ro-bind', '/proc', '/proc'] : ['--proc', '/proc']),
+    ...['--dev', '/dev'],
     ...tmpfs('1777', storage.shmBytes, '/dev/shm'),
     ...tmpfs('1777', storage.tmpBytes, '/tmp'),
     ...tmpfs('0700', storage.homeBytes, SANDBOX_HOME),
     // Both are tmpfs without a size, owned by the sandbox's user.
-    ...['--remount-ro', '/dev', '--remount-ro', '/'],
+    ...layer('read-only-root', '--remount-ro', '/dev', '--remount-ro', '/'),
     ...['--chdir', SANDBOX_HOME],
     ...Object.entries(ENVIRONMENT).flatMap(([name, value]) => ['--setenv', name, value]),
   ]
@@ -72,16 +87,26 @@ export function toBubblewrapArguments(options: BubblewrapOptions): string[] {
  * The sandbox's first command: sets what bubblewrap has no option for, says so on `readyFd`, and becomes
  * `argv`. POSIX `ulimit -f` counts blocks of 512 bytes. A hard limit already lower than asked for stays.
  */
-export function toFirstCommand(argv: readonly string[], limits: ProcessLimits, readyFd: number): string[] {
+export function toFirstCommand(
+  argv: readonly string[],
+  limits: ProcessLimits | undefined,
+  readyFd: number,
+): string[] {
   const script = [
-    'ulimit -c 0',
-    `ulimit -f ${Math.ceil(limits.fileBytes / 512)} 2>/dev/null`,
-    // In this order: soft <= hard at every moment.
-    `ulimit -S -n ${limits.openFilesSoft} 2>/dev/null`,
-    `ulimit -H -n ${limits.openFilesHard} 2>/dev/null`,
+    ...(limits ? toUlimits(limits) : []),
     '[ -x "$1" ] || { echo "$1 cannot be run in the sandbox" >&2; exit 127; }',
     `echo ready >&${readyFd}`,
     `exec "$@" 2>/dev/null ${readyFd}>&-`,
   ]
   return ['/bin/sh', '-c', script.join('\n'), 'sh', ...argv]
+}
+
+function toUlimits(limits: ProcessLimits): string[] {
+  return [
+    'ulimit -c 0',
+    `ulimit -f ${Math.ceil(limits.fileBytes / 512)} 2>/dev/null`,
+    // In this order: soft <= hard at every moment.
+    `ulimit -S -n ${limits.openFilesSoft} 2>/dev/null`,
+    `ulimit -H -n ${limits.openFilesHard} 2>/dev/null`,
+  ]
 }

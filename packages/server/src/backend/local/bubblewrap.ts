@@ -8,6 +8,7 @@ import {
   toBubblewrapArguments,
   toFirstCommand,
 } from './bubblewrap-arguments.ts'
+import type { Layer } from './layers.ts'
 import type { RootLayout } from './root-files.ts'
 
 // Below 10: a POSIX shell redirects no higher descriptor.
@@ -39,6 +40,9 @@ export interface BubblewrapHost {
   readonly storage: StorageLimits
   readonly processLimits: ProcessLimits
   readonly dieWithParent: boolean
+  /** The file of the system call filter. */
+  readonly seccompFilter: string | undefined
+  readonly without: ReadonlySet<Layer>
   /** Descriptors this process would pass on by accident; see `findInheritableDescriptors`. */
   readonly inheritable: readonly number[]
 }
@@ -53,6 +57,7 @@ export async function spawnBubblewrap(
   options: { readonly profile: Profile; readonly listeningFd: number; readonly uid: number | undefined },
 ): Promise<HeldBubblewrap> {
   const { profile, uid } = options
+  const { seccompFilter, without } = host
   const sources = [...host.layout.files, ...profile.files]
   const opened: number[] = []
   const open = (path: string): number => {
@@ -63,6 +68,8 @@ export async function spawnBubblewrap(
   try {
     // Fresh descriptors each time: their offset is shared with the process that reads them.
     const fds = sources.map(({ source }) => open(source))
+    const seccompFd =
+      seccompFilter === undefined ? undefined : FIRST_FILE_FD + fds.push(open(seccompFilter)) - 1
     const stdio: StdioOptions = [
       ...(['ignore', 'ignore', 'pipe'] as const),
       options.listeningFd,
@@ -77,15 +84,19 @@ export async function spawnBubblewrap(
       layout: host.layout,
       storage: host.storage,
       files: sources.map(({ path }, index) => ({ path, fd: FIRST_FILE_FD + index })),
+      seccompFd,
       infoFd: INFO_FD,
       dieWithParent: host.dieWithParent,
+      without,
     })
-    const command = toFirstCommand(profile.argv, host.processLimits, READY_FD)
+    const processLimits = without.has('resource-limits') ? undefined : host.processLimits
+    const command = toFirstCommand(profile.argv, processLimits, READY_FD)
     const child = spawn(host.bwrapPath, ['--args', String(ARGS_FD), '--', ...command], {
       cwd: '/',
       // A group of its own: ctrl-C at the server's terminal is for the server, which then ends its sessions.
       detached: true,
-      env: {}, // It would show in /proc/1/environ inside.
+      // It would show in /proc/1/environ inside.
+      env: without.has('empty-environment') ? process.env : {},
       stdio,
       ...(uid === undefined ? {} : { uid, gid: uid }),
     })

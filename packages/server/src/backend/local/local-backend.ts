@@ -1,13 +1,24 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, realpath, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Isolation } from '@cob/protocol'
 import type { Logger } from '../../observe/logger.ts'
 import type { Backend, Profile, Sandbox, SandboxLimits } from '../backend.ts'
+import { type Check, type OnCheck, toError } from '../check.ts'
 import type { ProcessLimits, StorageLimits } from './bubblewrap-arguments.ts'
+import type { CgroupBase, Controller } from './cgroup.ts'
 import { type CgroupProbe, findOwnCgroups, probeCgroups } from './cgroup-probe.ts'
 import { findInheritableDescriptors } from './descriptors.ts'
+import {
+  checkBubblewrap,
+  checkCgroups,
+  checkSandbox,
+  checkSeccomp,
+  checkUids,
+  findBubblewrap,
+  SECCOMP_FILTER,
+} from './host-checks.ts'
+import type { Layer } from './layers.ts'
 import { sweepLeftovers } from './leftovers.ts'
 import { createLocalSandbox, type LocalSandbox, type SandboxHost } from './local-sandbox.ts'
 import { createRootLayout } from './root-files.ts'
@@ -34,6 +45,10 @@ export interface LocalBackendOptions {
   readonly unassignedLimits?: SandboxLimits
   readonly storage?: StorageLimits
   readonly processLimits?: ProcessLimits
+  /** Called with every finding about the host, as it is made. */
+  readonly onCheck?: OnCheck
+  /** For tests: layers to leave out, to see what gets out then. */
+  readonly without?: readonly Layer[]
   readonly log: Logger
 }
 
@@ -45,18 +60,37 @@ export interface LocalBackendOptions {
  * enforced and `allowUnenforced` is not set.
  */
 export async function createLocalBackend(options: LocalBackendOptions): Promise<Backend> {
-  const { log } = options
+  const { log, onCheck = () => {} } = options
+  const without = new Set(options.without)
+  const tell = (check: Check): Check => {
+    onCheck(check)
+    return check
+  }
   const bwrapPath = findBubblewrap(options.bwrapPath)
+  const bubblewrap = tell(checkBubblewrap(bwrapPath))
+  if (!bubblewrap.ok) throw toError('No sandbox can be made on this host.', [bubblewrap])
+
   await mkdir(options.dataDir, { recursive: true, mode: 0o700 })
   const dataDir = await realpath(options.dataDir)
   const name = `cob-${createHash('sha256').update(dataDir).digest('hex').slice(0, 12)}`
-
   const own = findOwnCgroups()
   const baseDirs = own.map(({ dir }) => join(dir, name))
   const swept = await sweepLeftovers({ baseDirs, name, recordFile: join(dataDir, 'cgroups') })
   if (swept.length > 0) log.warn({ sandboxes: swept }, 'removed sandboxes that an earlier server left')
+
+  const hasOwnUids = process.getuid?.() === 0 && !without.has('own-uid')
+  const uids = { base: options.uidBase ?? 200_000, count: options.uidCount ?? 10_000 }
+  tell(checkUids(hasOwnUids ? uids : undefined))
+  const filter = tell(checkSeccomp())
+  const hasFilter = filter.ok && !without.has('seccomp')
   const probe = await probeCgroups(own, name)
-  assertEnforced(probe, options)
+  const unenforced = [filter, ...checkCgroups(probe).map(tell)].filter(({ ok }) => !ok)
+  if (unenforced.length > 0 && !options.allowUnenforced) {
+    const advice = 'To run without these limits, set COB_ALLOW_UNENFORCED_LIMITS=1.'
+    throw toError('This host cannot enforce these limits on sandboxes:', unenforced, advice)
+  }
+  if (unenforced.length > 0)
+    log.warn({ unenforced }, 'some limits of sandboxes are not enforced on this host')
 
   const sockets = openSocketDirectory(join(dataDir, 'run'))
   const live = new Map<string, LocalSandbox>()
@@ -68,7 +102,6 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
 
   try {
     await sockets.clear()
-    const isRoot = process.getuid?.() === 0
     const host: SandboxHost = {
       bubblewrap: {
         bwrapPath,
@@ -81,17 +114,21 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
         },
         // Without a cgroup nobody could find it again.
         dieWithParent: options.endWithServer === true || probe.bases.length === 0,
-        inheritable: findInheritableDescriptors(),
+        seccompFilter: hasFilter ? SECCOMP_FILTER : undefined,
+        without,
+        inheritable: without.has('closed-descriptors') ? [] : findInheritableDescriptors(),
       },
-      cgroups: probe.bases,
+      cgroups: probe.bases
+        .map((base) => leaveOut(base, without))
+        .filter(({ controllers }) => controllers.length > 0),
       sockets,
-      uids: isRoot ? createUids(options.uidBase ?? 200_000, options.uidCount ?? 10_000) : undefined,
+      uids: hasOwnUids ? createUids(uids.base, uids.count) : undefined,
       unassignedLimits: options.unassignedLimits ?? {
         memoryBytes: 256 * MIB,
         processes: 128,
         cpuWeight: 100,
       },
-      isolation: toIsolation(probe, isRoot),
+      isolation: toIsolation(probe, { hasOwnUids, hasFilter: filter.ok }),
     }
 
     const find = (sandbox: Sandbox): LocalSandbox => {
@@ -124,7 +161,11 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
       }
     }
 
-    await trySandbox(prepare, destroy)
+    // Nothing else tells whether this host lets us.
+    const tried = await prepare({ name: 'probe', argv: ['/bin/sleep', '60'], files: [] })
+      .then(destroy)
+      .then(() => checkSandbox(), checkSandbox)
+    if (!tell(tried).ok) throw toError('No sandbox can be made on this host.', [tried])
     return {
       name: 'local',
       prepare,
@@ -156,63 +197,24 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
   }
 }
 
-function findBubblewrap(wanted: string | undefined): string {
-  const places = wanted === undefined ? ['/usr/bin/bwrap', '/usr/local/bin/bwrap', '/bin/bwrap'] : [wanted]
-  const found = places.find((path) => existsSync(path))
-  if (!found) {
-    throw new Error(
-      `bubblewrap is not at ${places.join(' or ')}. Install it: apt-get install bubblewrap, dnf install bubblewrap, or apk add bubblewrap.`,
-    )
-  }
-  return found
-}
-
-function assertEnforced({ problems }: CgroupProbe, { allowUnenforced, log }: LocalBackendOptions): void {
-  if (problems.length === 0) return
-  const list = problems.map(({ resource, reason }) => `  ${resource}: ${reason}`).join('\n')
-  if (allowUnenforced) {
-    log.warn({ problems }, 'some limits of sandboxes are not enforced on this host')
-    return
-  }
-  throw new Error(
-    `This host cannot enforce these limits on sandboxes:\n${list}\n` +
-      'Run the server as root, or as a systemd service with Delegate=yes, or in a container with a writable cgroup ' +
-      'file system. To run without these limits, set COB_ALLOW_UNENFORCED_LIMITS=1.',
-  )
-}
-
-function toIsolation({ enforcement, problems }: CgroupProbe, isRoot: boolean): Isolation {
+function toIsolation(
+  { enforcement, problems }: CgroupProbe,
+  { hasOwnUids, hasFilter }: { readonly hasOwnUids: boolean; readonly hasFilter: boolean },
+): Isolation {
   return {
     backend: 'local',
-    user: isRoot ? 'own-uid' : 'server-uid',
+    user: hasOwnUids ? 'own-uid' : 'server-uid',
     network: 'none',
+    systemCalls: hasFilter ? 'allow-list' : 'all',
     memory: enforcement.memory,
     processes: enforcement.processes,
     cpu: enforcement.cpu,
-    unenforced: problems.map(({ resource }) => resource),
+    unenforced: [...problems.map(({ resource }) => resource), ...(hasFilter ? [] : ['system calls'])],
   }
 }
 
-/** Makes and destroys one sandbox, as nothing else tells whether this host lets us. */
-async function trySandbox(
-  prepare: (profile: Profile) => Promise<LocalSandbox>,
-  destroy: (sandbox: LocalSandbox) => Promise<void>,
-): Promise<void> {
-  try {
-    await destroy(await prepare({ name: 'probe', argv: ['/bin/sleep', '60'], files: [] }))
-  } catch (error) {
-    const said = error instanceof Error ? error.message : String(error)
-    throw new Error(`No sandbox can be made on this host. ${said}\n${toAdvice(said)}`, { cause: error })
-  }
-}
-
-function toAdvice(said: string): string {
-  const restricted = '/proc/sys/kernel/apparmor_restrict_unprivileged_userns'
-  if (existsSync(restricted) && readFileSync(restricted, 'utf8').trim() === '1') {
-    return 'AppArmor may forbid it, as on Ubuntu 24.04 and later: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give bwrap an AppArmor profile with "userns,".'
-  }
-  if (/namespace|clone|permitted|uid map/i.test(said)) {
-    return 'User namespaces must be allowed: sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone must not be 0; in a container, its seccomp profile must allow unshare and mount.'
-  }
-  return 'bubblewrap 0.8 or later is needed (bwrap --version).'
+/** Without the controllers whose limits are left out. */
+function leaveOut(base: CgroupBase, without: ReadonlySet<Layer>): CgroupBase {
+  const isIn = ({ resource }: Controller): boolean => !resource || !without.has(`${resource}-limit`)
+  return { ...base, controllers: base.controllers.filter(isIn) }
 }

@@ -3,7 +3,6 @@ import {
   KERNEL_ID_PATTERN,
   kernelCreatedSchema,
   kernelInfoSchema,
-  problemSchema,
   runCodeSchema,
   runResponseSchema,
 } from '@cob/protocol'
@@ -13,13 +12,12 @@ import { z } from 'zod'
 import { CobError } from '../../errors.ts'
 import type { Sessions } from '../../sessions/sessions.ts'
 import { accepts, parseWaitS } from '../negotiation.ts'
+import { problemResponse } from '../openapi.ts'
 
 const params = z.object({ id: z.string().describe('The kernel id') })
 const nothing = z.strictObject({}).nullish()
 const notFound = {
-  404: problemSchema.describe(
-    'There is no such kernel; `reason` and `terminatedAt` tell of one that has ended',
-  ),
+  404: problemResponse('There is no such kernel; `reason` and `terminatedAt` tell of one that has ended'),
 }
 
 /** The contract's four operations on a kernel session, running code, and the list (spec/kernel-management-v1.txt, spec/api.md). */
@@ -37,7 +35,7 @@ export async function kernelRoutes(
         body: createKernelSchema,
         response: {
           201: kernelCreatedSchema,
-          406: problemSchema.describe("The limits exceed the server's own"),
+          406: problemResponse("The limits exceed the server's own"),
         },
       },
     },
@@ -110,15 +108,12 @@ export async function kernelRoutes(
         throw CobError.of('not-acceptable-type', { accept: headers.accept ?? '' })
       }
       const waitS = parseWaitS(headers.prefer)
-      if (waitS !== undefined) reply.header('preference-applied', `wait=${waitS}`)
+      const waitMs = waitS === undefined ? undefined : waitS * 1000
       const signal = goneSignal(reply)
       try {
-        return {
-          result: await sessions.run(owner, checked(id), body, {
-            waitMs: waitS === undefined ? undefined : waitS * 1000,
-            signal,
-          }),
-        }
+        const result = await sessions.run(owner, checked(id), body, { waitMs, signal })
+        if (waitS !== undefined) reply.header('preference-applied', `wait=${waitS}`)
+        return { result }
       } catch (error) {
         // Nobody is there to read an answer; the execution goes on.
         if (signal.aborted) return reply.hijack()

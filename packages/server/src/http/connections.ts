@@ -1,0 +1,68 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { CobError } from '../errors.ts'
+import { refuseConnection } from './client-error.ts'
+
+/** What clients may make this server hold, however slowly they send or read. */
+export interface ConnectionBounds {
+  /** Connections at once; one more is closed as it comes. */
+  readonly maxConnections: number
+  /** Requests of one connection that wait for their answers at once; only who pipelines has more than one. */
+  readonly maxUnanswered: number
+  /** ms until the headers are there, from the first byte of a request or, of a new connection, from its start. */
+  readonly headersMs: number
+  /** ms until the whole request is there. What nobody reads of a body is thrown away for as long. */
+  readonly requestMs: number
+  /** ms until the client has taken the answer. */
+  readonly answerMs: number
+  /** ms a connection without a request is kept. */
+  readonly keepAliveMs: number
+  /** ms between two looks at who is late. */
+  readonly checkEveryMs: number
+}
+
+export const CONNECTION_BOUNDS: ConnectionBounds = {
+  maxConnections: 2048,
+  maxUnanswered: 8,
+  headersMs: 20_000,
+  requestMs: 60_000,
+  answerMs: 300_000,
+  keepAliveMs: 75_000,
+  checkEveryMs: 5000,
+}
+
+/** Enforces those of the bounds that the HTTP server below does not know itself. */
+export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds): void {
+  const { server } = app
+  server.maxConnections = bounds.maxConnections
+  // An expectation that means nothing here is no reason to refuse (RFC 9110, 10.1.1).
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response))
+
+  const unanswered = new WeakMap<Socket, number>()
+  app.addHook('onRequest', async ({ raw: { socket } }, reply) => {
+    const count = (unanswered.get(socket) ?? 0) + 1
+    unanswered.set(socket, count)
+    reply.raw.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+    if (count <= bounds.maxUnanswered) return
+    // More than refused: answers that pile up would make Node stop reading, and then nobody would notice that the client has gone.
+    refuseConnection(CobError.of('too-many-unanswered', { max: bounds.maxUnanswered }), socket)
+    reply.hijack()
+  })
+  app.addHook('onSend', async ({ raw: { socket } }, reply) => {
+    // Closing while a refused body still comes would reset the connection, and the answer may be lost with that (RFC 9112, 9.6).
+    const { raw } = reply
+    if (raw.shouldKeepAlive && reply.hasHeader('connection')) reply.header('connection', 'keep-alive')
+    const start = (): void => {
+      const timer = setTimeout(() => socket.destroy(), bounds.answerMs).unref()
+      raw.once('close', () => clearTimeout(timer))
+    }
+    whenItsTurn(raw, start)
+  })
+}
+
+/** An answer behind others of its connection has no socket yet. */
+function whenItsTurn(response: ServerResponse, act: () => void): void {
+  if (response.socket) act()
+  else response.once('socket', act)
+}

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseWaitS } from './negotiation.ts'
+
+test('Prefer: wait is found among other preferences, in any case, quoted or not', () => {
+  for (const [prefer, expected] of [
+    [undefined, undefined],
+    ['respond-async', undefined],
+    ['waiting=soon, handling=lenient', undefined],
+    ['respond-async, WAIT=5', 5],
+    ['wait="7"; foo=bar', 7],
+    ['wait = 0', 0],
+    ['wait=3600', 3600],
+    ['wait=1, wait=2', 1],
+    ['foo="a, wait=soon"', undefined],
+    ['foo="a \\", wait=soon", wait=3', 3],
+    ['foo="never closed, wait=soon', undefined],
+  ] as const)
+    assert.equal(parseWaitS(prefer), expected, prefer)
+  assert.equal(parseWaitS(['respond-async', 'wait=4']), 4)
+})
+
+test('Prefer: wait without whole seconds from 0 to 3600 is refused with its value', () => {
+  for (const value of ['soon', '-1', '1.5', '3601', ''])
+    assert.throws(() => parseWaitS(`wait=${value}`), {
+      code: 'invalid-request',
+      message: new RegExp(`"${value}"`),
+    })
+  assert.throws(() => parseWaitS('wait'), { code: 'invalid-request' })
+})
+
+test('a Prefer header of nothing but quotes takes no time', () => {
+  const startedAt = performance.now()
+  parseWaitS('"\\'.repeat(8000))
+  parseWaitS('"\\"'.repeat(5000))
+  assert.ok(performance.now() - startedAt < 200)
+})

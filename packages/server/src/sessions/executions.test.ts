@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createExecutions, totalCharacters } from './executions.ts'
+
+test('results that nobody fetches are bounded in number and in size, the oldest going first', () => {
+  const executions = createExecutions(1)
+  const finish = (characters: number): string => {
+    const { id } = executions.add('kernel', 'code', undefined)
+    const display = { seq: 1, id, type: 'display_data', metadata: {} } as const
+    executions.startNext()?.output.add({ ...display, data: { 'text/html': 'x'.repeat(characters) } })
+    executions.endCurrent({ status: 'finished' })
+    return id
+  }
+  const ids = Array.from({ length: 20 }, () => finish(10))
+  assert.deepEqual(
+    executions.unfetched().map(({ id }) => id),
+    ids.slice(4),
+  )
+  for (let i = 0; i < 20; i++) finish(15 * 1024 * 1024)
+  const last = finish(10)
+  assert.equal(executions.unfetched().length, 3)
+  assert.ok(totalCharacters(executions.unfetched()) <= 32 * 1024 * 1024)
+  assert.ok(executions.find(last))
+})

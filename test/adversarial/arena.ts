@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { createApiClient } from '../support/api-client.ts'
+import type { Attack, Outcome, Target } from './attack.ts'
+import { layBait } from './bait.ts'
+
+const SERVER = path.join(import.meta.dirname, 'server-under-attack.ts')
+const AGENT = path.resolve(import.meta.dirname, '../../agent')
+/** What the server's memory may have grown by after an attack, a moment later. */
+const GROWTH_BYTES = 192 * 1024 * 1024
+const SETTLE_MS = 5000
+
+export interface Result extends Outcome {
+  readonly name: string
+  /** From the attack's start until it was over and its session destroyed. */
+  readonly ms: number
+}
+
+/** A real server with bait laid around it. */
+export interface Arena {
+  /** Runs one attack in a fresh session; then a neighbour must answer and the server's memory be where it was. */
+  run(attack: Attack): Promise<Result>
+  readonly target: Omit<Target, 'kernel'>
+  /** What the server said on its standard error. */
+  errors(): string
+  close(): Promise<void>
+}
+
+export async function openArena(
+  without: readonly string[] = [],
+  { refuses = false }: { readonly refuses?: boolean } = {},
+): Promise<Arena> {
+  const bait = await layBait()
+  const folder = mkdtempSync(path.join(tmpdir(), 'cob-arena-'))
+  const dataDir = path.join(folder, 'where-the-server-keeps-its-data')
+  const isDumpable = without.includes('undumpable-agent')
+  const options = {
+    // Told what is left out, the server serves all the same.
+    ...(without.length > 0 && !refuses
+      ? { without: without.filter((layer) => layer !== 'undumpable-agent') }
+      : {}),
+    ...(isDumpable ? { agentDir: makeDumpableAgent(folder) } : {}),
+  }
+  // Descriptor 40 would pass to every program the server starts; Node itself closes those next to its own.
+  const command = [
+    'exec 40<"$0"; exec "$@"',
+    bait.openFile,
+    process.execPath,
+    SERVER,
+    JSON.stringify(options),
+  ]
+  const child: ChildProcess = spawn('bash', ['-c', ...command], {
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      COB_PORT: '0',
+      COB_DATA_DIR: dataDir,
+      COB_LOG_LEVEL: 'warn',
+      BAIT_CANARY: bait.canary,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = once(child, 'exit')
+  let errors = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    errors += text
+  })
+  const close = async (): Promise<void> => {
+    child.kill('SIGTERM')
+    await exited
+    bait.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  const told = await Promise.race([once(child.stdout ?? child, 'data'), exited])
+  if (child.exitCode !== null) {
+    await close()
+    throw new Error(`the server did not start: ${errors}`)
+  }
+  const { url, key } = JSON.parse(String(told[0])) as { url: string; key: string }
+  const api = createApiClient(url, key)
+  const pid = child.pid ?? 0
+  const neighbour = await api.create({ clientSessionToken: 'the neighbour' })
+  await api.run(neighbour, 'secret = "of the neighbour"')
+  const target = { api, neighbour, server: { url, pid, dataDir }, bait }
+  const usual = readRss(pid)
+
+  return {
+    target,
+    errors: () => errors,
+    close,
+    async run(attack) {
+      const { timeout = 20_000, maxMem = 131_072, ...others } = attack.limits ?? {}
+      const kernel = await api.create({ resourceLimits: { timeout, maxMem, ...others } })
+      const start = performance.now()
+      const result = await attack.run({ ...target, kernel }).catch((error: unknown) => ({
+        safe: false,
+        outcome: `failed: ${error instanceof Error ? error.message : error}`,
+      }))
+      const destroyed = performance.now()
+      await api.call('DELETE', `/v1/kernel/${kernel}`)
+      const ms = performance.now() - start
+      const harm = await findHarm(performance.now() - destroyed)
+      return { ...result, ...(harm ? { safe: false, outcome: harm } : {}), name: attack.name, ms }
+    },
+  }
+
+  async function findHarm(destroyMs: number): Promise<string | undefined> {
+    if (destroyMs > 2000) return `its session took ${destroyMs.toFixed(0)} ms to be destroyed`
+    const asked = performance.now()
+    const { value } = await api.run(neighbour, 'secret')
+    const answeredMs = performance.now() - asked
+    if (value?.['text/plain'] !== "'of the neighbour'") return 'the neighbour lost its variables'
+    if (answeredMs > 1000) return `the neighbour answered only after ${answeredMs.toFixed(0)} ms`
+    for (const giveUp = performance.now() + SETTLE_MS; readRss(pid) > usual + GROWTH_BYTES; ) {
+      if (performance.now() > giveUp) {
+        const grown = (readRss(pid) - usual) / 1024 / 1024
+        return `the server's memory has grown by ${grown.toFixed(0)} MiB`
+      }
+      await delay(100)
+    }
+    return undefined
+  }
+}
+
+/** A copy of the agent without its precaution against being looked into. */
+function makeDumpableAgent(folder: string): string {
+  const copy = path.join(folder, 'agent')
+  cpSync(AGENT, copy, { recursive: true })
+  const file = path.join(copy, 'processes.py')
+  const source = readFileSync(file, 'utf8')
+  const changed = source.replace('set_dumpable(False)', 'set_dumpable(True)')
+  if (changed === source) throw new Error(`${file} has no such precaution`)
+  writeFileSync(file, changed)
+  return copy
+}
+
+function readRss(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+}

@@ -1,0 +1,17 @@
+import type { Attack } from './attack.ts'
+import { CONTROL_CHANNEL } from './control-channel.ts'
+import { FILES } from './files.ts'
+import { KERNEL } from './kernel.ts'
+import { LIFE_CYCLE } from './life-cycle.ts'
+import { NETWORK } from './network.ts'
+import { RESOURCES } from './resources.ts'
+
+/** Every attack there is, by what it goes for. */
+export const ATTACKS: Readonly<Record<string, readonly Attack[]>> = {
+  files: FILES,
+  kernel: KERNEL,
+  network: NETWORK,
+  'control channel': CONTROL_CHANNEL,
+  resources: RESOURCES,
+  'life cycle': LIFE_CYCLE,
+}

@@ -1,0 +1,10 @@
+/** A process that serves with layers left out: `node server-under-attack.ts '{"without": [...], "agentDir": ...}'`. Tells `{url, key}`. */
+import { loadConfig, type ServeOptions, serve } from '@cob/server'
+
+// Its caller made it.
+const options = JSON.parse(process.argv[2] ?? '{}') as ServeOptions
+const server = await serve(loadConfig(), options)
+process.stdout.write(`${JSON.stringify({ url: server.url, key: server.key })}\n`)
+process.once('SIGTERM', () => {
+  void server.close().then(() => process.exit(0))
+})

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import type { Server } from 'node:net'
+import { test } from 'node:test'
+import { promisify } from 'node:util'
+import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
+import { BEARER, startHttp } from '../../support/http-fixture.ts'
+import { closing, open, readProblem, requestHead } from '../../support/raw-http.ts'
+
+async function untilConnections(server: Server, count: number): Promise<void> {
+  const connections = promisify(server.getConnections.bind(server))
+  while ((await connections()) !== count) await new Promise(setImmediate)
+}
+
+test('whoever is late is told so and disconnected, whatever of a request is missing', async (t) => {
+  const hasty = await startHttp({ bounds: { headersMs: 50, requestMs: 100, checkEveryMs: 10 } })
+  t.after(() => hasty.close())
+  const post = (...headers: string[]): string =>
+    requestHead(hasty, 'POST /v1/kernel/create', 'Content-Type: application/json', ...headers)
+  const bearer = `Authorization: ${BEARER}`
+  for (const [name, start, more, statuses] of [
+    ['nothing', '', '', [408]],
+    ['endless headers', 'GET /v1 HTTP/1.1\r\n', 'X: y\r\n', [408]],
+    ['a slow body of a stranger', post('Authorization: Sorna x', 'Content-Length: 9'), '', [408]],
+    ['an endless body', post(bearer, 'Transfer-Encoding: chunked'), '1\r\n \r\n', [408]],
+    ['a body without a key', post('Content-Length: 100000000'), ' ', [401, 408]],
+    ['a body too large', post(bearer, 'Content-Length: 100000000'), ' ', [413, 408]],
+  ] as const) {
+    const socket = open(hasty)
+    const closed = closing(socket)
+    let text = ''
+    socket.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+    })
+    socket.once('end', () => socket.end())
+    socket.write(start)
+    const timer = setInterval(() => socket.write(more), 5)
+    await closed
+    clearInterval(timer)
+    const told = [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status))
+    assert.deepEqual(told, statuses, name)
+  }
+})
+
+test('a connection nobody uses is closed', async (t) => {
+  const hasty = await startHttp({ bounds: { keepAliveMs: 20 } })
+  t.after(() => hasty.close())
+  const socket = open(hasty)
+  const closed = closing(socket)
+  socket.write(requestHead(hasty, 'GET /v1'))
+  assert.equal((await readProblem(socket)).status, 200)
+  socket.on('end', () => socket.end())
+  await closed
+})
+
+test('a client that does not read its answer does not keep it', async (t) => {
+  const sessions = { list: () => ['x'.repeat(30_000_000)] }
+  // Only the list is asked for.
+  const hasty = await startHttp({ sessions: sessions as unknown as Sessions, bounds: { answerMs: 50 } })
+  t.after(() => hasty.close())
+  const socket = open(hasty)
+  const closed = closing(socket)
+  socket.once('end', () => socket.end()).pause()
+  socket.write(requestHead(hasty, 'GET /v1/kernels', `Authorization: ${BEARER}`))
+  const { server } = hasty
+  await untilConnections(server, 1)
+  await untilConnections(server, 0)
+  socket.resume()
+  await closed
+})
+
+test('of requests sent without waiting for answers only a few are begun, and the connection ends', async (t) => {
+  const gone: Promise<unknown>[] = []
+  const sessions = {
+    run: async (_owner: string, _id: string, _body: unknown, { signal }: { signal: AbortSignal }) => {
+      const aborted = once(signal, 'abort')
+      gone.push(aborted)
+      await aborted
+      throw signal.reason
+    },
+  }
+  // As above.
+  const http = await startHttp({ sessions: sessions as unknown as Sessions, bounds: { maxUnanswered: 3 } })
+  t.after(() => http.close())
+  const socket = open(http)
+  const content = '{"code": ""}'
+  const one =
+    requestHead(
+      http,
+      'POST /v1/kernel/TSSJT2Z4SnmQhxjWMnJljg',
+      `Authorization: ${BEARER}`,
+      'Content-Type: application/json',
+      `Content-Length: ${content.length}`,
+    ) + content
+  for (let i = 0; i < 2000; i++) socket.write(one)
+  const { status, body } = await readProblem(socket)
+  assert.deepEqual([status, body.code], [429, 'too-many-unanswered'])
+  assert.equal(gone.length, 3)
+  socket.end()
+  await Promise.all(gone)
+})
+
+test('of more connections than may be, the next is closed and the others are served', async (t) => {
+  const small = await startHttp({ bounds: { maxConnections: 2 } })
+  t.after(() => small.close())
+  const [first, second] = [open(small), open(small)]
+  await Promise.all([once(first, 'connect'), once(second, 'connect')])
+  const third = open(small)
+  await closing(third.resume().on('end', () => third.end()))
+  for (const socket of [first, second]) {
+    socket.write(requestHead(small, 'GET /v1'))
+    assert.equal((await readProblem(socket)).status, 200)
+    socket.destroy()
+  }
+})

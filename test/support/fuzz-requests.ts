@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs'
+import { METHODS } from 'node:http'
+import fc, { type Arbitrary } from 'fast-check'
+import { BEARER, KEY } from './http-fixture.ts'
+import { character, fromSchema, hostileJson, nearSchema, type Schema } from './schema-arbitrary.ts'
+
+export interface Operation {
+  readonly parameters?: readonly { readonly name: string }[]
+  readonly requestBody?: { readonly content: Record<string, { readonly schema: Schema }> }
+  readonly responses: Record<string, { readonly content?: Record<string, unknown> }>
+}
+/** As it is sent; a body has its length said. */
+export interface FuzzRequest {
+  readonly method: string
+  readonly target: string
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Buffer
+  /** `method path` of the operation this is meant for, and whether it looks good. */
+  readonly operation?: string
+  readonly isGood?: boolean
+}
+
+// The generated document; a check of its own tells when it is not what the server says.
+export const document = JSON.parse(readFileSync(new URL('../../openapi.json', import.meta.url), 'utf8')) as {
+  paths: Record<string, Record<string, Operation>>
+}
+/** By `method path`. */
+export const operations: ReadonlyMap<string, Operation> = new Map(
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(
+      ([method, operation]) => [`${method.toUpperCase()} ${path}`, operation] as const,
+    ),
+  ),
+)
+const LONG = 'x'.repeat(9000)
+const NOBODY = 'TSSJT2Z4SnmQhxjWMnJljg'
+
+const text = fc.stringMatching(/^[!-~][ -~]{0,40}$/)
+const key = fc.constantFrom(BEARER, BEARER, BEARER, BEARER.replace(KEY.accessKey, 'AKIAOTHER'))
+const hostileId = fc.oneof(
+  fc.constantFrom(NOBODY, 'create', '.', '..', '%2e%2e', '%00', '__proto__', `${NOBODY}%0d%0a`, LONG),
+  fc.string({ unit: character, maxLength: 30 }).map((one) => encodeURIComponent(one.toWellFormed())),
+  text.map((one) => one.replaceAll(' ', '+')),
+)
+const hints = {
+  lang: fc.constantFrom('fake', 'fake', 'f', 'other', 'absent'),
+  code: fc.constantFrom('print a', 'value 1', 'raise E', 'set x', 'ask ?', 'crash', 'oom', 'garbage', ''),
+  resourceLimits: fc.constant({ maxMem: 0 }),
+  environ: fc.constant({}),
+  codeId: fc.constantFrom('a', 'b'),
+}
+
+const HEADERS =
+  'authorization content-type content-encoding accept prefer date x-sorna-date x-sorna-version x-request-id host connection upgrade expect __proto__'
+const hostileHeaders = fc.array(
+  fc.oneof(
+    fc.tuple(fc.constant('authorization'), key),
+    fc.tuple(
+      fc.constantFrom(...HEADERS.split(' ')),
+      fc.oneof(
+        text,
+        text.map((one) => `Sorna ${one}`),
+        fc.constantFrom(
+          '',
+          'wait=0',
+          'application/json',
+          '*/*;q=0',
+          '100-continue',
+          'close',
+          '\xff\x80',
+          LONG,
+        ),
+        fc.constant(`Sorna signMethod=HMAC-SHA256, credential=${KEY.accessKey}:${'0'.repeat(64)}`),
+      ),
+    ),
+  ),
+  { maxLength: 6 },
+)
+const TARGETS = `/ // //v1 /v1//kernels /v1/../v1 /%2e%2e/%2e%2e/etc/passwd /..%2f..%2fetc /v1%00 /v1/kernel/% /v1?a=%ff /v1#x * /docs
+  /docs/static/..%2f..%2fpackage.json /openapi.json /${LONG} http://elsewhere/v1 /v1;a=b /v1/kernel/%c0%ae%c0%ae /%u0041 /v1/\xff
+  /${'../'.repeat(1000)}`
+const SEGMENTS = ['v1', 'kernel', 'kernels', '..', '', '%2f', '%', '\\', '?', '#']
+
+/** Not meant for any operation: paths, methods and bytes of all kinds. */
+const stray: Arbitrary<FuzzRequest> = fc.record({
+  method: fc.oneof(
+    fc.constantFrom('GET', 'POST', 'HEAD', 'OPTIONS'),
+    // Of CONNECT and PRI nothing comes through.
+    fc.constantFrom(...METHODS.filter((method) => method !== 'CONNECT'), 'get', 'BREW', 'X'.repeat(100)),
+  ),
+  target: fc.oneof(
+    fc.constantFrom(...Object.keys(document.paths), ...TARGETS.split(/\s+/)),
+    fc.webPath(),
+    hostileId.map((one) => `/v1/kernel/${one}`),
+    fc.stringMatching(/^\/[!-~]{0,40}$/),
+    fc.array(fc.constantFrom(...SEGMENTS), { maxLength: 8 }).map((parts) => `/${parts.join('/')}`),
+  ),
+  headers: hostileHeaders,
+  body: fc.oneof(
+    hostileJson.map((json) => Buffer.from(json)),
+    fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+  ),
+})
+
+/** Requests for one operation: such as it accepts, and such as it does not. */
+function requestsFor(name: string, { requestBody, parameters }: Operation, liveId: Arbitrary<string>) {
+  const [method = '', path = ''] = name.split(' ')
+  const schema = requestBody?.content['application/json']?.schema
+  const good = schema ? fromSchema(schema, hints) : undefined
+  const goodBody = good ? good.map((value) => JSON.stringify(value)) : fc.constant('')
+  const oddBody = fc.oneof(hostileJson, ...(good ? [nearSchema(good)] : [])).map((json) => Buffer.from(json))
+  const targets = (id: Arbitrary<string>): Arbitrary<string> =>
+    parameters ? id.map((one) => path.replace('{id}', one)) : fc.constant(path)
+  const type = ['content-type', 'application/json'] as const
+  const meant = { method, operation: name }
+  const accepted: Arbitrary<FuzzRequest> = fc
+    .record({ target: targets(liveId), body: goodBody, key })
+    .map(({ target, body, key }) => ({
+      ...meant,
+      isGood: true,
+      target,
+      headers: [['authorization', key], ['prefer', 'wait=1'], ...(body === '' ? [] : [type])],
+      body: Buffer.from(body),
+    }))
+  const odd: Arbitrary<FuzzRequest> = fc
+    .record({ target: targets(fc.oneof(liveId, hostileId)), body: oddBody, headers: hostileHeaders })
+    .map((odd) => ({ ...meant, ...odd, isGood: false, headers: [type, ...odd.headers] }))
+  return { accepted, odd }
+}
+
+/** Requests of all kinds. `kernelIds` are those that were made so far; the last few are used. */
+export function fuzzRequests(kernelIds: readonly string[]): Arbitrary<FuzzRequest> {
+  const liveId = fc.nat(3).map((back) => kernelIds.at(-1 - back) ?? NOBODY)
+  const meant = [...operations].map(([name, operation]) => requestsFor(name, operation, liveId))
+  return fc.oneof(
+    { arbitrary: fc.oneof(...meant.map(({ accepted }) => accepted)), weight: 4 },
+    { arbitrary: fc.oneof(...meant.map(({ odd }) => odd)), weight: 3 },
+    { arbitrary: stray, weight: 3 },
+  )
+}

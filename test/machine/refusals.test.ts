@@ -19,9 +19,8 @@ test(`a start is refused for ${MISSING.join(', ')}, and says what to do`, async 
     },
     (error: Error) => error.message,
   )
-  process.stdout.write(refusal)
   assert.match(refusal, /cannot enforce these limits/)
-  const named = [...refusal.matchAll(/^ {2}(memory|processes|cpu): (.+)$/gm)]
+  const named = [...refusal.matchAll(/^ {2}(memory|processes|cpu) limit: (.+)$/gm)]
   assert.deepEqual(
     named.map(([, limit]) => limit),
     MISSING,

@@ -1,7 +1,6 @@
 /**
  * `npm test`: every check there is, a line each, the full output of those that fail, and last `N passed, N failed`. With `--static`
- * only those that run no program of ours; with `--all` also those with clients from elsewhere and in
- * a virtual machine.
+ * only those that run no program of ours; with `--all` also the slow ones.
  */
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -78,9 +77,10 @@ const DYNAMIC: readonly Check[] = [
   tests('integration', 'test/integration/**/*.test.ts'),
   tests('adversarial', 'test/adversarial/**/*.test.ts'),
 ]
-/** Need the Python package index, or QEMU and a kernel from Debian's, and take longer. */
+/** Take longer; need the Python package index, or QEMU and a kernel from Debian's. */
 const SLOW: readonly Check[] = [
   tests('clients', 'test/clients/**/*.test.ts'),
+  tests('soak', 'test/soak/**/*.test.ts'),
   { name: 'cgroup v2', command: ['node', 'scripts/test-cgroup2.ts'], count: nodeCounts },
 ]
 

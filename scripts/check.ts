@@ -22,13 +22,15 @@ interface Check {
   readonly count?: (output: string) => Result | undefined
 }
 
+/** Of all runs that the output tells of. */
 const nodeCounts = (output: string): Result | undefined => {
-  const number = (what: string): number | undefined => {
-    const found = new RegExp(`^(?:ℹ|#) ${what} (\\d+)$`, 'm').exec(output)?.[1]
-    return found === undefined ? undefined : Number(found)
-  }
-  const [tests, passed] = [number('tests'), number('pass')]
-  return tests === undefined || passed === undefined ? undefined : { passed, failed: tests - passed }
+  const sumOf = (what: string): number =>
+    [...output.matchAll(new RegExp(`^(?:ℹ|#) ${what} (\\d+)$`, 'gm'))].reduce(
+      (total, [, count]) => total + Number(count),
+      0,
+    )
+  const [tests, passed] = [sumOf('tests'), sumOf('pass')]
+  return tests === 0 ? undefined : { passed, failed: tests - passed }
 }
 const pythonCounts = (output: string): Result | undefined => {
   const run = Number(/^Ran (\d+) tests? in/m.exec(output)?.[1] ?? Number.NaN)
@@ -75,10 +77,11 @@ const DYNAMIC: readonly Check[] = [
   tests('integration', 'test/integration/**/*.test.ts'),
   tests('adversarial', 'test/adversarial/**/*.test.ts'),
 ]
-/** Takes longer, and needs the Python package index. */
+/** Take longer; need the Python package index, or QEMU and a kernel from Debian's. */
 const SLOW: readonly Check[] = [
   tests('clients', 'test/clients/**/*.test.ts'),
   tests('soak', 'test/soak/**/*.test.ts'),
+  { name: 'cgroup v2', command: ['node', 'scripts/test-cgroup2.ts'], count: nodeCounts },
 ]
 
 const startedAt = performance.now()

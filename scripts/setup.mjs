@@ -40,6 +40,13 @@ const FOR_TESTS = [
   },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
+const FOR_MACHINE = [
+  {
+    name: 'qemu-system-x86_64',
+    packageName: 'qemu-system-x86',
+    isThere: () => existsSync('/usr/bin/qemu-system-x86_64'),
+  },
+]
 
 const say = (text) => process.stderr.write(`cob: ${text}\n`)
 const stop = (text) => {
@@ -50,10 +57,12 @@ const stop = (text) => {
 installNpmPackages()
 const couldNot = installSystemPackages(SYSTEM)
 if (couldNot) stop(couldNot)
-if (process.argv.includes('--test')) {
-  const cannotTest = installSystemPackages(FOR_TESTS)
-  if (cannotTest) say(`${cannotTest}\n\nTESTS THAT NEED THEM WILL FAIL.`)
-}
+const wanted = [
+  ...(process.argv.includes('--test') ? FOR_TESTS : []),
+  ...(process.argv.includes('--machine') ? FOR_MACHINE : []),
+]
+const cannotTest = installSystemPackages(wanted)
+if (cannotTest) say(`${cannotTest}\n\nTESTS THAT NEED THEM WILL FAIL.`)
 
 function installNpmPackages() {
   const lock = createHash('sha256')

@@ -7,7 +7,8 @@ import { createApiClient } from '../support/api-client.ts'
 import { footprint } from '../support/footprint.ts'
 import { startServerProcess } from '../support/server-process.ts'
 
-const SESSIONS = 200
+/** Fewer where there is less memory, as in a virtual machine. */
+const SESSIONS = Number(process.env.TEST_SESSIONS ?? 200)
 const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-many-'))
 after(() => rmSync(dataDir, { recursive: true, force: true }))
 

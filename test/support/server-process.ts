@@ -26,6 +26,8 @@ export async function startServerProcess(
     env: {
       PATH: process.env.PATH,
       HOME: dataDir,
+      // Where starting takes long, as in an emulated machine, this halves it.
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       COB_PORT: '0',
       COB_LOG_LEVEL: 'error',
       COB_DATA_DIR: dataDir,

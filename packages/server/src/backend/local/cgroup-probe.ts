@@ -7,7 +7,7 @@ import type { SandboxLimits } from '../backend.ts'
 import { type CgroupBase, type Controller, createCgroup, RESOURCES, type Resource } from './cgroup.ts'
 import { type OwnCgroup, parseOwnCgroups } from './cgroup-mounts.ts'
 import { CGROUP_V1_CONTROLLERS } from './cgroup-v1.ts'
-import { CGROUP_V2_CONTROLLERS, delegateControllers, SERVER_LEAF } from './cgroup-v2.ts'
+import { CGROUP_V2_CONTROLLERS, claimControllers, delegateControllers, SERVER_LEAF } from './cgroup-v2.ts'
 
 /** What this host can enforce, found out by doing it. */
 export interface CgroupProbe {
@@ -41,9 +41,9 @@ export async function probeCgroups(own: readonly OwnCgroup[], name: string): Pro
   const onV1 = own.flatMap(({ controllers }) => controllers)
   for (const { version, dir, controllers } of own) {
     const table = version === 1 ? CGROUP_V1_CONTROLLERS : CGROUP_V2_CONTROLLERS
-    const offered = version === 1 ? controllers : readControllers(dir).filter((each) => !onV1.includes(each))
-    const wanted = offered.filter((each) => each in table)
-    if (wanted.length === 0) continue
+    const known = Object.keys(table).filter((each) => version === 1 || !onV1.includes(each))
+    const offered = version === 1 ? controllers : await offerControllers(dir, known)
+    const wanted = known.filter((each) => offered.includes(each))
     const base = join(dir, name)
     const note = (names: readonly string[], error: unknown): void => {
       for (const each of names) {
@@ -51,6 +51,13 @@ export async function probeCgroups(own: readonly OwnCgroup[], name: string): Pro
         if (resource) reasons.set(resource, error instanceof Error ? error.message : String(error))
       }
     }
+    if (version === 2) {
+      note(
+        known.filter((each) => !wanted.includes(each)),
+        `the cgroup ${dir} was made without this controller`,
+      )
+    }
+    if (wanted.length === 0) continue
     try {
       const enabled = version === 1 ? wanted : await delegateControllers(dir, base, wanted)
       note(
@@ -107,6 +114,13 @@ async function tryController(base: string, controller: Controller): Promise<void
   } finally {
     await group.remove()
   }
+}
+
+/** The controllers of a v2 group, after asking for those of `names` that it lacks. */
+async function offerControllers(dir: string, names: readonly string[]): Promise<string[]> {
+  const missing = names.filter((name) => !readControllers(dir).includes(name))
+  if (missing.length > 0) await claimControllers(dir, missing)
+  return readControllers(dir)
 }
 
 function readControllers(dir: string): string[] {

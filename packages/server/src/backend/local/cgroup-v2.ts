@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Controller, readKey, readNumber, readPids } from './cgroup.ts'
 
 const label = 'cgroup v2'
@@ -49,6 +49,11 @@ export const CGROUP_V2_CONTROLLERS: Readonly<Record<string, Controller>> = {
   },
 }
 
+/** How often processes are moved before giving up: they may start others meanwhile. */
+const MOVE_ROUNDS = 20
+/** The most there is: the server answers however many sandboxes beside its leaf want the CPU. */
+const SERVER_CPU_WEIGHT = 10_000
+
 /**
  * Hands the named controllers down from the server's own cgroup to `base` and on to the groups below.
  * A cgroup that does this may hold no processes itself, so those in the server's own one, the server
@@ -59,27 +64,51 @@ export async function delegateControllers(
   base: string,
   names: readonly string[],
 ): Promise<string[]> {
-  const enabled = (dir: string): string[] =>
-    readFileSync(join(dir, 'cgroup.subtree_control'), 'utf8').split(/\s+/)
   // The root of all cgroups may hold processes; it is the one without cgroup.type.
   const isRoot = !existsSync(join(ownDir, 'cgroup.type'))
-  if (!isRoot && names.some((name) => !enabled(ownDir).includes(name))) {
-    const leaf = join(ownDir, SERVER_LEAF)
-    await mkdir(leaf, { recursive: true })
-    for (const pid of readPids(ownDir)) {
+  const leaf = join(ownDir, SERVER_LEAF)
+  if (!isRoot && names.some((name) => !isHandedDown(ownDir, name))) await moveProcesses(ownDir, leaf)
+  await mkdir(base, { recursive: true })
+  await handDown(ownDir, names)
+  await handDown(base, names)
+  // Another server may have made the leaf, as another user.
+  await writeFile(join(leaf, 'cpu.weight'), String(SERVER_CPU_WEIGHT), { flag: 'r+' }).catch(() => {})
+  return names.filter((name) => isHandedDown(base, name))
+}
+
+/**
+ * Hands the named controllers down to `dir` from the groups above it that have them, as far as permitted: root's
+ * shell under systemd, for one, is in a scope without the cpu controller until somebody asks for it.
+ */
+export async function claimControllers(dir: string, names: readonly string[]): Promise<void> {
+  const above: string[] = []
+  for (let each = dirname(dir); existsSync(join(each, 'cgroup.controllers')); each = dirname(each)) {
+    above.unshift(each)
+  }
+  for (const each of above) await handDown(each, names)
+}
+
+async function handDown(dir: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    if (isHandedDown(dir, name)) continue
+    // One by one: a controller that cannot be had must not take the others with it.
+    await writeFile(join(dir, 'cgroup.subtree_control'), `+${name}`).catch(() => {})
+  }
+}
+
+function isHandedDown(dir: string, name: string): boolean {
+  return readFileSync(join(dir, 'cgroup.subtree_control'), 'utf8').split(/\s+/).includes(name)
+}
+
+async function moveProcesses(from: string, leaf: string): Promise<void> {
+  await mkdir(leaf, { recursive: true })
+  for (let round = 0; round < MOVE_ROUNDS; round++) {
+    const pids = readPids(from)
+    if (pids.length === 0) return
+    for (const pid of pids) {
       await writeFile(join(leaf, 'cgroup.procs'), String(pid)).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ESRCH') throw error
       })
     }
   }
-  await mkdir(base, { recursive: true })
-  for (const dir of [ownDir, base]) {
-    for (const name of names) {
-      // One by one: a controller that cannot be had must not take the others with it.
-      if (!enabled(dir).includes(name)) {
-        await writeFile(join(dir, 'cgroup.subtree_control'), `+${name}`).catch(() => {})
-      }
-    }
-  }
-  return names.filter((name) => enabled(base).includes(name))
 }

@@ -90,6 +90,7 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
   const probe = await probeCgroups(own, name)
   const unenforced = [filter, ...checkCgroups(probe).map(tell)].filter(({ ok }) => !ok)
   if (unenforced.length > 0 && !options.allowUnenforced) {
+    await removeBases(probe)
     const advice = 'To run without these limits, set COB_ALLOW_UNENFORCED_LIMITS=1.'
     throw toError('This host cannot enforce these limits on sandboxes:', unenforced, advice)
   }
@@ -104,7 +105,7 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
   let closing: Promise<void> | undefined
   const closeHost = async (): Promise<void> => {
     sockets.close()
-    for (const { dir } of probe.bases) await rmdir(dir).catch(() => {})
+    await removeBases(probe)
   }
 
   try {
@@ -203,6 +204,10 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
     await closeHost()
     throw error
   }
+}
+
+async function removeBases({ bases }: CgroupProbe): Promise<void> {
+  for (const { dir } of bases) await rmdir(dir).catch(() => {})
 }
 
 function toIsolation(

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Controller, createCgroup, readPids } from './cgroup.ts'
+import { type Controller, createCgroup, readPids, removeGroup } from './cgroup.ts'
 import { findOwnCgroups } from './cgroup-probe.ts'
 import { CGROUP_V2_CONTROLLERS, delegateControllers, SERVER_LEAF } from './cgroup-v2.ts'
 
@@ -94,11 +94,12 @@ test('on a real v2 hierarchy the server makes room for itself and hands a contro
     await cgroup.remove()
     await cgroup.remove()
     assert.equal(existsSync(join(base, 'sandbox')), false)
-    for (const dir of [base, join(group, SERVER_LEAF)]) rmdirSync(dir)
+    // What it started last may take a moment to be gone.
+    for (const dir of [base, join(group, SERVER_LEAF)]) await removeGroup(dir)
   } finally {
     server.kill('SIGKILL')
     await gone
-    for (const dir of [group, root]) rmdirSync(dir)
+    for (const dir of [group, root]) await removeGroup(dir)
     if (!wasHandedDown) writeFileSync(join(own.dir, 'cgroup.subtree_control'), `-${name}`)
   }
 })

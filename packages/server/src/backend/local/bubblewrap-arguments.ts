@@ -96,13 +96,13 @@ export function toBubblewrapArguments(options: BubblewrapOptions): string[] {
 export function toFirstCommand(
   argv: readonly string[],
   limits: ProcessLimits | undefined,
-  readyFd: number,
+  { readyFd, unusedFd }: { readonly readyFd: number; readonly unusedFd: number },
 ): string[] {
   const script = [
     ...(limits ? toUlimits(limits) : []),
     '[ -x "$1" ] || { echo "$1 cannot be run in the sandbox" >&2; exit 127; }',
     `echo ready >&${readyFd}`,
-    `exec "$@" 2>/dev/null ${readyFd}>&-`,
+    `exec "$@" 2>/dev/null ${readyFd}>&- ${unusedFd}>&-`,
   ]
   return ['/bin/sh', '-c', script.join('\n'), 'sh', ...argv]
 }

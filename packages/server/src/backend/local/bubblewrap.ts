@@ -1,5 +1,4 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import type { Network } from '@cob/protocol'
@@ -84,7 +83,8 @@ export async function spawnBubblewrap(
     const stdio: StdioOptions = [
       ...(['ignore', 'ignore', 'pipe'] as const),
       options.listeningFd,
-      ...(['pipe', 'pipe', 'pipe', 'pipe'] as const),
+      ...(['pipe', 'pipe', 'pipe'] as const),
+      network === 'egress' ? 'pipe' : 'ignore',
       ...fds,
     ]
     for (const fd of host.inheritable) {
@@ -102,7 +102,7 @@ export async function spawnBubblewrap(
       without,
     })
     const processLimits = without.has('resource-limits') ? undefined : host.processLimits
-    const first = toFirstCommand(profile.argv, processLimits, READY_FD)
+    const first = toFirstCommand(profile.argv, processLimits, { readyFd: READY_FD, unusedFd: NETWORK_FD })
     const bubblewrap = [host.bwrapPath, '--args', String(ARGS_FD), '--', ...first]
     const command = network === 'egress' ? inNetworkNamespace(NETWORK_FD, bubblewrap) : bubblewrap
     const child = spawn(String(command[0]), command.slice(1), {
@@ -135,19 +135,22 @@ async function toHeld(child: ChildProcess, args: readonly string[]): Promise<Hel
   const stderr = readBounded(child.stderr, STDERR_BYTES, () => false)
   const info = readBounded(pipes[INFO_FD], INFO_BYTES, (text) => text.includes('}'))
   const ready = readBounded(pipes[READY_FD], INFO_BYTES, (text) => text.includes('\n'))
-  const network = pipes[NETWORK_FD] as Duplex
-  network.on('error', () => {})
+  const network = pipes[NETWORK_FD] as Duplex | null
+  network?.on('error', () => {})
   void exited.then(() => {
     argsPipe.destroy()
-    network.destroy()
+    network?.destroy()
   })
   return {
     pid,
     exited,
     kill: () => void child.kill('SIGKILL'),
-    hasNetwork: once(network, 'data').then(() => {}),
+    hasNetwork: new Promise((resolve) => {
+      if (network) network.once('data', () => resolve())
+      else resolve()
+    }),
     async release(networkRules) {
-      network.end(networkRules)
+      network?.end(networkRules)
       argsPipe.end(args.map((arg) => `${arg}\0`).join(''))
       const [infoText, readyText] = await Promise.all([info.text, ready.text])
       const innerPid = Number(/"child-pid":\s*(\d+)/.exec(infoText)?.[1])

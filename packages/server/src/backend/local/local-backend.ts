@@ -1,144 +1,24 @@
-import { createHash } from 'node:crypto'
-import { mkdir, realpath, rmdir } from 'node:fs/promises'
-import { join } from 'node:path'
-import type { Isolation, Network } from '@cob/protocol'
+import type { Network } from '@cob/protocol'
 import { CobError } from '../../errors.ts'
-import type { Logger } from '../../observe/logger.ts'
-import type { Backend, Profile, Sandbox, SandboxLimits } from '../backend.ts'
-import { type Check, type OnCheck, toError } from '../check.ts'
-import type { ProcessLimits, StorageLimits } from './bubblewrap-arguments.ts'
-import type { CgroupBase, Controller } from './cgroup.ts'
-import { type CgroupProbe, findOwnCgroups, probeCgroups } from './cgroup-probe.ts'
-import { findInheritableDescriptors } from './descriptors.ts'
+import type { Backend, Profile, Sandbox } from '../backend.ts'
+import { toError } from '../check.ts'
 import { checkEgress } from './egress.ts'
-import {
-  checkBubblewrap,
-  checkCgroups,
-  checkSandbox,
-  checkSeccomp,
-  checkUids,
-  findBubblewrap,
-  SECCOMP_FILTER,
-} from './host-checks.ts'
-import type { Layer } from './layers.ts'
-import { sweepLeftovers } from './leftovers.ts'
-import { createLocalSandbox, type LocalSandbox, type SandboxHost } from './local-sandbox.ts'
-import { createRootLayout } from './root-files.ts'
-import { openSocketDirectory } from './socket-directory.ts'
-import { createUids } from './uids.ts'
+import { type HostOptions, openHost } from './host.ts'
+import { checkSandbox } from './host-checks.ts'
+import { createLocalSandbox, type LocalSandbox } from './local-sandbox.ts'
 
-const MIB = 1024 * 1024
 const START_TIMEOUT_MS = 30_000
 
-export interface LocalBackendOptions {
-  /** This server's own directory; no other live server may use it. */
-  readonly dataDir: string
-  /** Default: bubblewrap where distributions put it. */
-  readonly bwrapPath?: string
-  /** First of the host's user ids for sandboxes, when the server is root. Two servers on one host need ranges of their own. */
-  readonly uidBase?: number
-  /** Also the most sandboxes that can live at once as root. */
-  readonly uidCount?: number
-  /** Start although some limit cannot be enforced; it is then named in `isolation`. */
-  readonly allowUnenforced?: boolean
-  /** Sandboxes end with this process, also when it is killed: for a data directory that no later server will sweep. */
-  readonly endWithServer?: boolean
-  /** Hold between `prepare` and `assign`. */
-  readonly unassignedLimits?: SandboxLimits
-  readonly storage?: StorageLimits
-  readonly processLimits?: ProcessLimits
-  /** Start only where sandboxes can have network access; those that have none need no more than always. */
-  readonly egress?: boolean
-  /** Called with every finding about the host, as it is made. */
-  readonly onCheck?: OnCheck
-  /** For tests: layers to leave out, to see what gets out then. */
-  readonly without?: readonly Layer[]
-  readonly log: Logger
-}
-
 /**
- * Makes sandboxes on this machine with bubblewrap and cgroups. Removes what an earlier server with the same
- * `dataDir` left, and tries everything it will need, ending with a whole sandbox.
- *
- * Rejects, saying what to do, when bubblewrap or a user namespace cannot be had, or when a limit cannot be
- * enforced and `allowUnenforced` is not set.
+ * Makes sandboxes on this machine with bubblewrap and cgroups, after trying everything that needs, ending with a
+ * whole sandbox. Rejects, saying what to do, as {@link openHost} does and when no user namespace can be had.
  */
-export async function createLocalBackend(options: LocalBackendOptions): Promise<Backend> {
+export async function createLocalBackend(options: HostOptions): Promise<Backend> {
   const { log, onCheck = () => {} } = options
-  const without = new Set(options.without)
-  const tell = (check: Check): Check => {
-    onCheck(check)
-    return check
-  }
-  const bwrapPath = findBubblewrap(options.bwrapPath)
-  const bubblewrap = tell(checkBubblewrap(bwrapPath))
-  if (!bubblewrap.ok) throw toError('No sandbox can be made on this host.', [bubblewrap])
-
-  await mkdir(options.dataDir, { recursive: true, mode: 0o700 })
-  const dataDir = await realpath(options.dataDir)
-  const name = `cob-${createHash('sha256').update(dataDir).digest('hex').slice(0, 12)}`
-  const own = findOwnCgroups()
-  const baseDirs = own.map(({ dir }) => join(dir, name))
-  const swept = await sweepLeftovers({ baseDirs, name, recordFile: join(dataDir, 'cgroups') })
-  if (swept.length > 0) log.warn({ sandboxes: swept }, 'removed sandboxes that an earlier server left')
-
-  const hasOwnUids = process.getuid?.() === 0 && !without.has('own-uid')
-  const uids = { base: options.uidBase ?? 200_000, count: options.uidCount ?? 10_000 }
-  tell(checkUids(hasOwnUids ? uids : undefined))
-  const filter = tell(checkSeccomp())
-  const hasFilter = filter.ok && !without.has('seccomp')
-  const probe = await probeCgroups(own, name)
-  const unenforced = [filter, ...checkCgroups(probe).map(tell)].filter(({ ok }) => !ok)
-  if (unenforced.length > 0 && !options.allowUnenforced) {
-    await removeBases(probe)
-    const advice = 'To run without these limits, set COB_ALLOW_UNENFORCED_LIMITS=1.'
-    throw toError('This host cannot enforce these limits on sandboxes:', unenforced, advice)
-  }
-  if (unenforced.length > 0)
-    log.warn({ unenforced }, 'some limits of sandboxes are not enforced on this host')
-
-  const egress = tell(checkEgress(options.egress === true))
-  if (!egress.ok) throw toError('Kernels cannot have network access on this host:', [egress])
-
-  const sockets = openSocketDirectory(join(dataDir, 'run'))
+  const host = await openHost(options)
   const live = new Map<string, LocalSandbox>()
   let closing: Promise<void> | undefined
-  const closeHost = async (): Promise<void> => {
-    sockets.close()
-    await removeBases(probe)
-  }
-
   try {
-    await sockets.clear()
-    const host: SandboxHost = {
-      bubblewrap: {
-        bwrapPath,
-        layout: await createRootLayout(join(dataDir, 'etc')),
-        storage: options.storage ?? { homeBytes: 512 * MIB, tmpBytes: 256 * MIB, shmBytes: 256 * MIB },
-        processLimits: options.processLimits ?? {
-          openFilesSoft: 1024,
-          openFilesHard: 4096,
-          fileBytes: 1024 * MIB,
-        },
-        // Without a cgroup nobody could find it again.
-        dieWithParent: options.endWithServer === true || probe.bases.length === 0,
-        seccompFilter: hasFilter ? SECCOMP_FILTER : undefined,
-        without,
-        inheritable: without.has('closed-descriptors') ? [] : findInheritableDescriptors(),
-      },
-      cgroups: probe.bases
-        .map((base) => leaveOut(base, without))
-        .filter(({ controllers }) => controllers.length > 0),
-      sockets,
-      uids: hasOwnUids ? createUids(uids.base, uids.count) : undefined,
-      unassignedLimits: options.unassignedLimits ?? {
-        memoryBytes: 256 * MIB,
-        processes: 128,
-        cpuWeight: 100,
-      },
-      isolation: toIsolation(probe, { hasOwnUids, hasFilter: filter.ok }),
-    }
-
     const find = (sandbox: Sandbox): LocalSandbox => {
       const found = live.get(sandbox.id)
       if (!found) throw new Error(`sandbox ${sandbox.id} is not, or no longer, one of this backend's`)
@@ -174,7 +54,8 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
     const tried = await prepare({ name: 'probe', argv: ['/bin/sleep', '60'], files: [] })
       .then(destroy)
       .then(() => checkSandbox(), checkSandbox)
-    if (!tell(tried).ok) throw toError('No sandbox can be made on this host.', [tried])
+    onCheck(tried)
+    if (!tried.ok) throw toError('No sandbox can be made on this host.', [tried])
     return {
       name: 'local',
       prepare,
@@ -188,7 +69,7 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
       close() {
         closing ??= (async () => {
           const results = await Promise.allSettled([...live.values()].map(destroy))
-          await closeHost()
+          await host.close()
           const failed = results.filter((result) => result.status === 'rejected')
           if (failed.length > 0) {
             throw new AggregateError(
@@ -201,34 +82,9 @@ export async function createLocalBackend(options: LocalBackendOptions): Promise<
       },
     }
   } catch (error) {
-    await closeHost()
+    await host.close()
     throw error
   }
-}
-
-async function removeBases({ bases }: CgroupProbe): Promise<void> {
-  for (const { dir } of bases) await rmdir(dir).catch(() => {})
-}
-
-function toIsolation(
-  { enforcement, problems }: CgroupProbe,
-  { hasOwnUids, hasFilter }: { readonly hasOwnUids: boolean; readonly hasFilter: boolean },
-): Omit<Isolation, 'network'> {
-  return {
-    backend: 'local',
-    user: hasOwnUids ? 'own-uid' : 'server-uid',
-    systemCalls: hasFilter ? 'allow-list' : 'all',
-    memory: enforcement.memory,
-    processes: enforcement.processes,
-    cpu: enforcement.cpu,
-    unenforced: [...problems.map(({ resource }) => resource), ...(hasFilter ? [] : ['system calls'])],
-  }
-}
-
-/** Without the controllers whose limits are left out. */
-function leaveOut(base: CgroupBase, without: ReadonlySet<Layer>): CgroupBase {
-  const isIn = ({ resource }: Controller): boolean => !resource || !without.has(`${resource}-limit`)
-  return { ...base, controllers: base.controllers.filter(isIn) }
 }
 
 /** Looks again each time: the tools may have been installed since. */

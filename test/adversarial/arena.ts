@@ -32,7 +32,10 @@ export interface Arena {
 
 export async function openArena(
   without: readonly string[] = [],
-  { refuses = false }: { readonly refuses?: boolean } = {},
+  {
+    refuses = false,
+    environment = {},
+  }: { readonly refuses?: boolean; readonly environment?: Readonly<Record<string, string>> } = {},
 ): Promise<Arena> {
   const bait = await layBait()
   const folder = mkdtempSync(path.join(tmpdir(), 'cob-arena-'))
@@ -61,6 +64,7 @@ export async function openArena(
       COB_DATA_DIR: dataDir,
       COB_LOG_LEVEL: 'warn',
       BAIT_CANARY: bait.canary,
+      ...environment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

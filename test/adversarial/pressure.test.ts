@@ -53,3 +53,20 @@ test('a fork bomb, a memory bomb and an output flood at once do not keep a fourt
   assert.ok(destroyMs < 2000, `${destroyMs} ms`)
   assert.ok(Number(worst) < WORST_MS, `worst ${worst} ms`)
 })
+
+test('all sessions together cannot take more memory than the server allows', async () => {
+  const total = await openArena([], { environment: { COB_TOTAL_MEMORY_KB: '300000' } })
+  try {
+    const { api, neighbour } = total.target
+    const kernels = await Promise.all(
+      [1, 2, 3, 4].map(() => api.create({ resourceLimits: { maxMem: 200_000 } })),
+    )
+    const take = "kept = b'x' * (120 << 20)\nlen(kept)"
+    const results = await Promise.all(kernels.map((id) => api.run(id, take)))
+    const ended = results.filter(({ reason }) => reason === 'out-of-memory').length
+    assert.ok(ended >= 2 && ended < 4, `${ended} of 4 ended`)
+    assert.equal((await api.run(neighbour, 'secret')).value?.['text/plain'], "'of the neighbour'")
+  } finally {
+    await total.close()
+  }
+})

@@ -65,6 +65,10 @@ const configSchema = z.strictObject({
     unit: 'KB',
     help: 'Most memory a kernel may ask for.',
   }),
+  totalMemoryKb: describe(whole(0).default(0), {
+    unit: 'KB',
+    help: 'Memory of all kernels together; at the limit the biggest interpreter is ended. 0: 80 % of what the machine has.',
+  }),
   defaultQueryTimeoutMs: describe(whole(1).default(60_000), {
     unit: 'ms',
     help: 'Time of one query, if none is asked for.',

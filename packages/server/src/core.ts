@@ -50,6 +50,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       allowUnenforced: config.allowUnenforcedLimits,
       endWithServer: options.isTemporary === true,
       storage,
+      ...(config.totalMemoryKb > 0 ? { totalMemoryBytes: config.totalMemoryKb * KB } : {}),
       egress: config.network === 'egress',
       log: logger,
       ...(options.without ? { without: options.without } : {}),

@@ -64,6 +64,20 @@ export function checkCgroups({ enforcement, problems }: CgroupProbe): Check[] {
   })
 }
 
+/** What all sandboxes may have together, as far as it is limited at all. */
+export function checkTotals(
+  { problems }: CgroupProbe,
+  { memoryBytes, processes }: { readonly memoryBytes: number; readonly processes: number },
+): Check {
+  const isLimited = (resource: string): boolean => problems.every((each) => each.resource !== resource)
+  const limits = [
+    ...(isLimited('memory') ? [`${Math.floor(memoryBytes / 1024 / 1024)} MiB of memory`] : []),
+    ...(isLimited('processes') ? [`${processes} processes`] : []),
+  ]
+  const detail = limits.length > 0 ? `at most ${limits.join(' and ')}` : 'not limited'
+  return { name: 'all sessions together', ok: true, detail }
+}
+
 /** That a sandbox could be made, or why not. */
 export function checkSandbox(error?: unknown): Check {
   const name = 'sandbox'

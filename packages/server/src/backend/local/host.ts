@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { mkdir, realpath, rmdir } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { Isolation } from '@cob/protocol'
 import type { Logger } from '../../observe/logger.ts'
@@ -14,6 +16,7 @@ import {
   checkBubblewrap,
   checkCgroups,
   checkSeccomp,
+  checkTotals,
   checkUids,
   findBubblewrap,
   SECCOMP_FILTER,
@@ -28,6 +31,7 @@ import { createUids } from './uids.ts'
 const MIB = 1024 * 1024
 const STORAGE: StorageLimits = { homeBytes: 512 * MIB, tmpBytes: 256 * MIB, shmBytes: 256 * MIB }
 const PROCESS_LIMITS: ProcessLimits = { openFilesSoft: 1024, openFilesHard: 4096, fileBytes: 1024 * MIB }
+type Totals = Pick<SandboxLimits, 'memoryBytes' | 'processes'>
 const UNASSIGNED_LIMITS: SandboxLimits = { memoryBytes: 256 * MIB, processes: 128, cpuWeight: 100 }
 
 export interface HostOptions {
@@ -47,6 +51,8 @@ export interface HostOptions {
   readonly unassignedLimits?: SandboxLimits
   readonly storage?: StorageLimits
   readonly processLimits?: ProcessLimits
+  /** Memory of all sandboxes together. Default: 80 % of what this machine, or this process, may have. */
+  readonly totalMemoryBytes?: number
   /** Start only where sandboxes can have network access; those that have none need no more than always. */
   readonly egress?: boolean
   /** Called with every finding about the host, as it is made. */
@@ -101,6 +107,13 @@ export async function openHost(options: HostOptions): Promise<Host> {
   if (unenforced.length > 0)
     log.warn({ unenforced }, 'some limits of sandboxes are not enforced on this host')
 
+  const totals = {
+    memoryBytes: options.totalMemoryBytes ?? defaultTotalMemory(),
+    processes: totalProcesses(),
+  }
+  await limitTogether(probe, totals)
+  tell(checkTotals(probe, totals))
+
   const egress = tell(checkEgress(options.egress === true))
   if (!egress.ok) throw toError('Kernels cannot have network access on this host:', [egress])
 
@@ -130,6 +143,25 @@ export async function openHost(options: HostOptions): Promise<Host> {
       await removeBases(probe)
     },
   }
+}
+
+/** Whatever each sandbox may have, all of them leave the machine something: the limits of the groups above theirs. */
+async function limitTogether({ bases }: CgroupProbe, totals: Totals): Promise<void> {
+  for (const { dir, controllers } of bases) {
+    for (const controller of controllers) await controller.limit(dir, { ...totals, cpuWeight: 100 })
+  }
+}
+
+function defaultTotalMemory(): number {
+  return Math.floor(Math.min(totalmem(), process.constrainedMemory() || totalmem()) * 0.8)
+}
+
+/** Half of what the kernel has room for. */
+function totalProcesses(): number {
+  const most = ['pid_max', 'threads-max'].map((name) =>
+    Number(readFileSync(`/proc/sys/kernel/${name}`, 'utf8')),
+  )
+  return Math.floor(Math.min(...most) / 2)
 }
 
 async function removeBases({ bases }: CgroupProbe): Promise<void> {

@@ -89,7 +89,7 @@ export async function openArena(
   const pid = child.pid ?? 0
   const neighbour = await api.create({ clientSessionToken: 'the neighbour' })
   await api.run(neighbour, 'secret = "of the neighbour"')
-  const target = { api, neighbour, server: { url, pid, dataDir }, bait }
+  const target = { api, neighbour, server: { url, key, pid, dataDir }, bait }
   const usual = readRss(pid)
 
   return {

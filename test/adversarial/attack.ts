@@ -10,7 +10,12 @@ export interface Target {
   readonly kernel: string
   /** Another session of the same key, that must not notice. */
   readonly neighbour: string
-  readonly server: { readonly url: string; readonly pid: number; readonly dataDir: string }
+  readonly server: {
+    readonly url: string
+    readonly key: string
+    readonly pid: number
+    readonly dataDir: string
+  }
   readonly bait: Bait
 }
 

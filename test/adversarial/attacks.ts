@@ -1,5 +1,6 @@
 import type { Attack } from './attack.ts'
 import { CONTROL_CHANNEL } from './control-channel.ts'
+import { FILE_PATHS } from './file-paths.ts'
 import { FILES } from './files.ts'
 import { KERNEL } from './kernel.ts'
 import { LIFE_CYCLE } from './life-cycle.ts'
@@ -9,6 +10,7 @@ import { RESOURCES } from './resources.ts'
 /** Every attack there is, by what it goes for. */
 export const ATTACKS: Readonly<Record<string, readonly Attack[]>> = {
   files: FILES,
+  'file paths': FILE_PATHS,
   kernel: KERNEL,
   network: NETWORK,
   'control channel': CONTROL_CHANNEL,

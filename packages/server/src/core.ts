@@ -7,12 +7,19 @@ import type { Config } from './config.ts'
 import type { Langs } from './langs/lang.ts'
 import { createLangs } from './langs/registry.ts'
 import type { Logger } from './observe/logger.ts'
-import { selfTest, selfTestNetwork } from './self-test/self-test.ts'
+import { selfTest } from './self-test/self-test.ts'
+import type { LimitRanges } from './sessions/limits.ts'
 import { createSessions } from './sessions/manager.ts'
 import type { Sessions } from './sessions/sessions.ts'
 
 const KB = 1024
-const SELF_TEST_MEMORY_KB = 65_536
+/** Whatever sessions of users may have. */
+const SELF_TEST_LIMITS: LimitRanges = {
+  memoryKb: { default: 65_536, max: 65_536 },
+  queryTimeoutMs: { default: 30_000, max: 30_000 },
+  idleTimeoutMs: { default: 60_000, max: 60_000 },
+  cpuCreditMs: { default: 0, max: 0 },
+}
 const REPOSITORY = path.resolve(import.meta.dirname, '../../..')
 
 /** Sessions and all they need, without a store or a front. */
@@ -62,46 +69,50 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       bundleDir: path.join(dataDir, 'bundles'),
     }),
   ])
-  const sessions = createSessions({
+  const common = {
     backend,
     langs,
+    maxKernels: config.maxKernels,
+    maxKernelsPerKey: config.maxKernelsPerKey,
+    maxProcesses: config.maxProcesses,
+    maxQueued: config.maxQueued,
+    logger,
+  }
+  const sessions = createSessions({
+    ...common,
     limits: {
       memoryKb: { default: config.defaultMemoryKb, max: config.maxMemoryKb },
       queryTimeoutMs: { default: config.defaultQueryTimeoutMs, max: config.maxQueryTimeoutMs },
       idleTimeoutMs: { default: config.defaultIdleTimeoutMs, max: config.maxIdleTimeoutMs },
       cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
     },
-    networkOf: (owner) => selfTestNetwork(owner) ?? options.networkOf(owner),
-    maxKernels: config.maxKernels,
-    maxKernelsPerKey: config.maxKernelsPerKey,
-    maxProcesses: config.maxProcesses,
-    maxQueued: config.maxQueued,
-    logger,
+    networkOf: options.networkOf,
   })
+  const testWith = async (network: Network): Promise<Check[]> => {
+    const own = createSessions({ ...common, limits: SELF_TEST_LIMITS, networkOf: () => network })
+    try {
+      return await selfTest({
+        sessions: own,
+        dataDir,
+        processes: config.maxProcesses,
+        storage: {
+          '/home/work': storage.homeBytes,
+          '/tmp': storage.tmpBytes,
+          '/dev/shm': storage.shmBytes,
+        },
+      })
+    } finally {
+      await own.close()
+    }
+  }
   return {
     sessions,
     langs,
     async selfTest() {
-      const networks: Network[] = config.network === 'egress' ? ['none', 'egress'] : ['none']
-      const findings: Check[] = []
-      for (const network of networks) {
-        const found = await selfTest({
-          sessions,
-          network,
-          dataDir,
-          memoryKb: Math.min(SELF_TEST_MEMORY_KB, config.defaultMemoryKb),
-          processes: config.maxProcesses,
-          storage: {
-            '/home/work': storage.homeBytes,
-            '/tmp': storage.tmpBytes,
-            '/dev/shm': storage.shmBytes,
-          },
-        })
-        findings.push(
-          ...found.map((check) => (network === 'none' ? check : { ...check, name: `${check.name}, egress` })),
-        )
-      }
-      return findings
+      const found = await testWith('none')
+      if (config.network === 'none') return found
+      const withEgress = await testWith('egress')
+      return [...found, ...withEgress.map((check) => ({ ...check, name: `${check.name}, egress` }))]
     },
     async close() {
       await sessions.close()

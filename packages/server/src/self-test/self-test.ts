@@ -4,30 +4,23 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import path from 'node:path'
-import { NETWORKS, type Network } from '@cob/protocol'
+import type { Network } from '@cob/protocol'
 import { z } from 'zod'
 import type { Check } from '../backend/check.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
 export interface SelfTestOptions {
+  /** Those that the self-test alone uses, limited as it likes. */
   readonly sessions: Sessions
-  /** What the session reaches; see {@link selfTestNetwork}. */
-  readonly network: Network
   /** Must not show inside. */
   readonly dataDir: string
-  /** Memory of the session, KB. */
-  readonly memoryKb: number
   /** Processes a session may have. */
   readonly processes: number
   /** Sizes of what a session can write to, in bytes, by path. */
   readonly storage: Readonly<Record<string, number>>
 }
 
-/** No access key has a space. */
-const OWNERS: Readonly<Record<Network, string>> = {
-  none: 'self-test without network',
-  egress: 'self-test with egress',
-}
+const OWNER = 'self-test'
 /** Seen inside. */
 const INTERFACES: Readonly<Record<Network, readonly string[]>> = { none: ['lo'], egress: ['lo', 'tap0'] }
 /** Never to be reached: the metadata services of clouds, private networks, the host as the tool for egress would show it. */
@@ -71,39 +64,33 @@ const resultSchema = z.record(z.string(), z.object({ ok: z.boolean(), detail: z.
  * are holes. Limits that the session's `isolation` names as not enforced are not tried. Rejects when no session can be made.
  */
 export async function selfTest(options: SelfTestOptions): Promise<Check[]> {
-  const { sessions, network } = options
-  const owner = OWNERS[network]
-  const request = { lang: 'python3', resourceLimits: { maxMem: options.memoryKb } }
-  const { kernelId } = await sessions.create(owner, request)
+  const { sessions } = options
+  const { kernelId } = await sessions.create(OWNER, { lang: 'python3' })
+  const { isolation, maxMem } = sessions.info(OWNER, kernelId)
   const bait = await openBait()
   try {
     const calls = SYSTEM_CALLS[process.arch] ?? {}
     const given = {
       dataDir: options.dataDir,
       listeners: bait.addresses,
-      interfaces: INTERFACES[network],
+      interfaces: INTERFACES[isolation.network],
       closed: [...CLOSED, ...ownAddresses()],
       abstract: bait.abstract,
-      memoryBytes: options.memoryKb * 1024,
+      memoryBytes: maxMem * 1024,
       processes: options.processes,
       storage: options.storage,
       systemCalls: calls,
       namespaces: readNamespaces(),
       unshare: calls.unshare ?? 0,
-      leaveOut: sessions.info(owner, kernelId).isolation.unenforced.map((limit) => NEEDS[limit]),
+      leaveOut: isolation.unenforced.map((limit) => NEEDS[limit]),
     }
     const code = `import json\nGIVEN = json.loads(${JSON.stringify(JSON.stringify(given))})\n${PROBES}`
-    const { stdout, exceptions, reason } = await sessions.run(owner, kernelId, { code }, {})
+    const { stdout, exceptions, reason } = await sessions.run(OWNER, kernelId, { code }, {})
     return toChecks(stdout) ?? [toFailed(exceptions[0]?.[3].join('') ?? `it ended: ${reason}`)]
   } finally {
     bait.close()
-    await sessions.destroy(owner, kernelId).catch(() => {})
+    await sessions.destroy(OWNER, kernelId).catch(() => {})
   }
-}
-
-/** What an owner's sessions reach if the owner is a self-test. */
-export function selfTestNetwork(owner: string): Network | undefined {
-  return NETWORKS.find((network) => OWNERS[network] === owner)
 }
 
 /** This machine's, but for loopback, which is another one inside. */

@@ -141,6 +141,17 @@ test('every command has help with what it takes', async () => {
   }
 })
 
+test('cob doctor tells what holds, while a server runs and for other settings', async () => {
+  const { status, stdout } = await cob(['doctor', '--json'])
+  const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: { name: string; ok: boolean }[] }
+  assert.deepEqual([status, ok, checks.filter((check) => !check.ok)], [0, true, []])
+  assert.equal(new Set(checks.map(({ name }) => name)).size, checks.length)
+  const table = await cob(['doctor'], '', { COB_MAX_PROCESSES: '8', COB_NETWORK: 'egress' })
+  assert.equal(table.status, 0)
+  assert.match(table.stdout, /^ok {4}fork bomb +stops at [1-6] children$/m)
+  assert.match(table.stdout, /^ok {4}network, egress +lo, tap0;/m)
+})
+
 test('keys are made, listed without secrets, and disabled at once', async () => {
   const made = JSON.parse((await cob(['keys', 'create', 'for the test', '--json'])).stdout)
   const api = createApiClient(server.url, `${made.accessKey}:${made.secretKey}`)

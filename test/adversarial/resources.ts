@@ -118,6 +118,40 @@ def take(n):
     [],
   ),
   ends(
+    'gigabytes of TCP buffers',
+    [],
+    ['out-of-memory'],
+    `
+import resource, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+kept, sent = [], 0
+listening = socket.create_server(('127.0.0.1', 0), backlog=4000)
+for n in range(1900):
+    kept += [socket.create_connection(listening.getsockname()), listening.accept()[0]]
+    for end in kept[-2:]:
+        end.setblocking(False)
+        try:
+            while True: sent += end.send(b'x' * 65536)
+        except BlockingIOError: pass
+time.sleep(8)
+print('HOLE', sent >> 20, 'MiB are held')`,
+    { maxMem: 65_536, timeout: 30_000 },
+  ),
+  ends(
+    'locks on files without end',
+    [],
+    ['crashed'],
+    `
+import fcntl, struct, time
+end, fds, held = time.time() + 10, [], 0
+while time.time() < end:
+    fds.append(os.open(f'/tmp/{len(fds)}', os.O_RDWR | os.O_CREAT))
+    for at in range(4000, 0, -1):
+        fcntl.fcntl(fds[-1], fcntl.F_SETLK, struct.pack('hhqqi', fcntl.F_WRLCK, 0, at * 2, 1, 0)); held += 1
+print('HOLE', held, 'locks')`,
+    { timeout: 30_000 },
+  ),
+  ends(
     'a million files',
     [],
     ['out-of-memory', 'OSError', 'MemoryError'],

@@ -24,6 +24,8 @@ export interface Usage {
   /** Processes killed so far because the sandbox reached its memory limit. */
   readonly oomKills: number
   readonly processes: number
+  /** The sandbox holds more memory than its limit, in a way for which the kernel kills nothing. */
+  readonly isOverLimit?: boolean
 }
 
 export interface Sandbox {

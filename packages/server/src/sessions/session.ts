@@ -158,11 +158,12 @@ export class Session {
     }
   }
 
-  /** Reads the usage from the operating system; ends the session if its CPU credit is gone. */
+  /** Reads the usage from the operating system; ends the session if its CPU credit is gone, or more memory than it may have. */
   async sample(): Promise<void> {
     if (isEnding(this.#state)) return
-    const { cpuMs } = await this.#interpreter.sample()
+    const { cpuMs, isOverLimit } = await this.#interpreter.sample()
     const { maxCpuCreditMs } = this.limits
+    if (isOverLimit) this.#endSoon('out-of-memory')
     if (maxCpuCreditMs > 0 && cpuMs >= maxCpuCreditMs) this.#endSoon('cpu-credit-exhausted')
   }
 

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { type Controller, readKey, readNumber } from './cgroup.ts'
 
 const label = 'cgroup v1'
+/** Part of the memory limit that buffers of TCP and UDP sockets may have besides. */
+const SOCKET_SHARE = 0.25
 
 /** `cpu.shares` for a weight as in cgroup v2, where 100 is a group's usual share as 1024 is here. */
 function toCpuShares(weight: number): number {
@@ -37,14 +39,21 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
         )
       }
       if (hasSwapLimit && !raising) await writeFile(swapFile, String(memoryBytes))
+      // Buffers of sockets count for themselves here, and not at all without a limit of their own.
+      await writeFile(file('kmem.tcp.limit_in_bytes'), String(Math.floor(memoryBytes * SOCKET_SHARE)))
     },
     // The kernel rounds to pages, of up to 64 KiB.
     holds: (dir, { memoryBytes }) =>
       Math.abs(readNumber(dir, 'memory.limit_in_bytes') - memoryBytes) < 65_536,
-    usage: (dir) => ({
-      memoryBytes: readNumber(dir, 'memory.usage_in_bytes'),
-      oomKills: readKey(dir, 'memory.oom_control', 'oom_kill'),
-    }),
+    usage(dir) {
+      const socketBytes = readNumber(dir, 'memory.kmem.tcp.usage_in_bytes')
+      return {
+        memoryBytes: readNumber(dir, 'memory.usage_in_bytes') + socketBytes,
+        oomKills: readKey(dir, 'memory.oom_control', 'oom_kill'),
+        // Every socket gets some, whatever the limit: many of them go beyond it.
+        isOverLimit: socketBytes > 2 * readNumber(dir, 'memory.kmem.tcp.limit_in_bytes'),
+      }
+    },
   },
   pids: {
     resource: 'processes',

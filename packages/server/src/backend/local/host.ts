@@ -24,6 +24,7 @@ import {
 import type { Layer } from './layers.ts'
 import { sweepLeftovers } from './leftovers.ts'
 import type { SandboxHost } from './local-sandbox.ts'
+import { createLockGuard } from './lock-guard.ts'
 import { createRootLayout } from './root-files.ts'
 import { openSocketDirectory } from './socket-directory.ts'
 import { createUids } from './uids.ts'
@@ -119,6 +120,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
 
   const sockets = openSocketDirectory(join(dataDir, 'run'))
   await sockets.clear()
+  const locks = createLockGuard(name, log)
   return {
     bubblewrap: {
       bwrapPath,
@@ -139,6 +141,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     unassignedLimits: options.unassignedLimits ?? UNASSIGNED_LIMITS,
     isolation: toIsolation(probe, { hasOwnUids, hasFilter: filter.ok }),
     async close() {
+      locks.close()
       sockets.close()
       await removeBases(probe)
     },

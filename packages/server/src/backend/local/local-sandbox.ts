@@ -99,10 +99,10 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
 
   const usage = (): Usage => {
     const figures = cgroup?.usage() ?? {}
-    const isWhole = Object.keys(figures).length === Object.keys(lastUsage).length
+    const { memoryBytes, cpuMs, processes } = figures
+    const isWhole = [memoryBytes, cpuMs, processes].every((figure) => figure !== undefined)
     const tree = isWhole || !inner || ended ? { processes: 0 } : readProcessTree(inner.pid)
-    const counted =
-      figures.processes === undefined ? tree.processes : figures.processes - (ended ? 0 : ownProcesses)
+    const counted = processes === undefined ? tree.processes : processes - (ended ? 0 : ownProcesses)
     lastUsage = { ...lastUsage, ...tree, ...figures, processes: Math.max(0, counted) }
     return lastUsage
   }

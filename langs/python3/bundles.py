@@ -7,6 +7,11 @@ import sys
 MAX_ENTRY = 4 * 1024 * 1024
 MAX_BUNDLE = 6 * 1024 * 1024
 MAX_METADATA = 256 * 1024
+# Of values within JSON entries and metadata. The server takes a little more; beyond that it ends the session.
+MAX_DEPTH = 60
+MAX_TYPES = 60
+MAX_VALUES = 40_000
+MAX_METADATA_VALUES = 5_000
 
 _METHODS = {
     'text/html': '_repr_html_',
@@ -75,11 +80,15 @@ def _call(value, name, **arguments):
 
 def fit(data):
     """The entries of a MIME bundle as JSON values, cut or left out, with a note, where they are too large."""
-    fitted, notes, room = {}, [], MAX_BUNDLE
-    for mime, entry in data.items():
-        entry, size = _to_json(mime, entry)
+    fitted, notes, room, values = {}, [], MAX_BUNDLE, MAX_VALUES
+    for mime, entry in list(data.items())[:MAX_TYPES]:
+        entry, size, count = _to_json(mime, entry)
         if size is None:
             continue
+        if count > values:
+            notes.append(f'<{mime} of {count} values: too many to show>')
+            continue
+        values -= count
         limit = min(MAX_ENTRY, room)
         if size > limit:
             if mime not in _CUTTABLE:
@@ -95,21 +104,30 @@ def fit(data):
 
 
 def _to_json(mime, entry):
-    """(entry as a JSON value, its encoded size), (None, None) if it is none."""
+    """(entry as a JSON value, its encoded size, the number of values in it), three times None if it is none."""
     if isinstance(entry, (bytes, bytearray, memoryview)):
         entry = base64.b64encode(entry).decode('ascii')
     elif not isinstance(entry, str) and mime.startswith(('text/', 'image/')):
         print(f'{mime}: {type(entry).__name__} is neither text nor bytes', file=sys.stderr)
-        return None, None
+        return None, None, None
     try:
-        return entry, _size(entry)
+        return entry, _size(entry), _count(entry)
     except (TypeError, ValueError, RecursionError) as problem:
         print(f'{mime}: {problem}', file=sys.stderr)
-        return None, None
+        return None, None, None
 
 
 def _size(value):
     return len(json.dumps(value, allow_nan=False))
+
+
+def _count(value, depth=0):
+    """Values within a JSON value, and itself; ValueError when they are nested too deep."""
+    if not isinstance(value, (dict, list, tuple)):
+        return 1
+    if depth == MAX_DEPTH:
+        raise ValueError(f'nested deeper than {MAX_DEPTH}')
+    return 1 + sum(_count(inner, depth + 1) for inner in (value.values() if isinstance(value, dict) else value))
 
 
 def _cut(text, limit):
@@ -121,6 +139,7 @@ def _cut(text, limit):
 
 def _fit_metadata(metadata):
     try:
-        return metadata if _size(metadata) <= MAX_METADATA else {}
+        fits = _size(metadata) <= MAX_METADATA and _count(metadata) <= MAX_METADATA_VALUES
+        return metadata if fits else {}
     except (TypeError, ValueError, RecursionError):
         return {}

@@ -26,6 +26,37 @@ const ANY_END = [
   'BrokenPipeError',
 ]
 
+/** The channel itself, found among the evaluator's objects; `say(json)` goes out as if the evaluator had said it. */
+export const SPEAK = `
+import gc, json, struct
+found = {type(each).__name__: each for each in gc.get_objects() if type(each).__name__ in ('Channel', 'Evaluator')}
+channel, ID = found['Channel']._socket, json.dumps(found['Evaluator']._execution).encode()
+def say(data): channel.sendall(struct.pack('>IB', len(data) + 1, 0) + data)
+`
+
+/** A session says this over and over; its neighbour must not wait for it. */
+function keepsServerBusy(name: string, code: string): Attack {
+  return {
+    name,
+    layers: [],
+    limits: { maxMem: 524_288, timeout: 5000 },
+    async run({ api, kernel, neighbour }) {
+      let isOver = false
+      const flood = api.run(kernel, `${SPEAK}${code}\nwhile True: say(event)`).finally(() => {
+        isOver = true
+      })
+      let worst = 0
+      while (!isOver) {
+        const start = performance.now()
+        await api.run(neighbour, '1')
+        worst = Math.max(worst, performance.now() - start)
+      }
+      const { reason } = await flood
+      return { safe: worst < 1000, outcome: `${reason}; the neighbour waited ${worst.toFixed(0)} ms at most` }
+    },
+  }
+}
+
 /** Misusing the way between the code, the agent and the server. */
 export const CONTROL_CHANNEL: readonly Attack[] = [
   channel(
@@ -135,4 +166,16 @@ raise type('__proto__', (Exception,), {})('\0\x1b[31m')`,
       return { safe, outcome: 'passed on as JSON, character by character' }
     },
   },
+  keepsServerBusy(
+    'displays of 700,000 MIME types',
+    `event = b'{"type":"display_data","id":' + ID + b',"metadata":{},"data":{' + b','.join(b'"%x":0' % n for n in range(700_000)) + b'}}'`,
+  ),
+  keepsServerBusy(
+    'metadata of 40,000 keys',
+    `event = b'{"type":"display_data","id":' + ID + b',"data":{},"metadata":{' + b','.join(b'"%x":0' % n for n in range(40_000)) + b'}}'`,
+  ),
+  keepsServerBusy(
+    'values of 2.5 million empty lists',
+    `event = b'{"type":"execute_result","id":' + ID + b',"metadata":{},"data":{"a/json":[' + b','.join([b'[]'] * 2_500_000) + b']}}'`,
+  ),
 ]

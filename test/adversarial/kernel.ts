@@ -11,7 +11,7 @@ N = {name: numbers[platform.machine() == _a] for name, numbers in {
     'io_uring_setup': (425, 425), 'pidfd_open': (434, 434), 'pidfd_getfd': (438, 438), 'clone3': (435, 435), 'fsopen': (430, 430),
     'kexec_load': (246, 104), 'init_module': (175, 105), 'finit_module': (313, 273), 'swapon': (167, 224), 'reboot': (169, 142),
     'settimeofday': (164, 170), 'clock_settime': (227, 112), 'sethostname': (170, 161), 'setdomainname': (171, 162), 'acct': (163, 89),
-    'syslog': (103, 116), 'quotactl': (179, 60), 'iopl': (172, 9999), 'fanotify_init': (300, 262), 'memfd_secret': (447, 447),
+    'io_setup': (206, 0), 'syslog': (103, 116), 'quotactl': (179, 60), 'iopl': (172, 9999), 'fanotify_init': (300, 262), 'memfd_secret': (447, 447),
 }.items()}
 `
 const kernel = (name: string, layers: Attack['layers'], code: string): Attack =>
@@ -107,6 +107,21 @@ for name in ('bpf', 'perf_event_open', 'init_module', 'finit_module', 'kexec_loa
     attempt(name, lambda: call(N[name], 0, 0, 0, 0, 0, 0))
 attempt('reboot', lambda: call(N['reboot'], 0xfee1dead, 672274793, 0))  # only turns Ctrl-Alt-Del off
 attempt('syslog', lambda: call(N['syslog'], 3, ctypes.create_string_buffer(99), 99))`,
+  ),
+  kernel(
+    'take what the machine has only one pool of: AIO requests, huge pages',
+    ['seccomp'],
+    `
+attempt('io_setup', lambda: call(N['io_setup'], 100, ctypes.byref(ctypes.c_ulong())))
+libc.mmap.restype = ctypes.c_void_p
+for size in (0, 21 << 26, 30 << 26):
+    # ENOMEM: this machine happens to keep none. EPERM: nobody gets any.
+    libc.mmap(None, 1 << 21, 3, 0x40022 | size, -1, 0)
+    if ctypes.get_errno() != errno.EPERM: hole(f'huge pages: {errno.errorcode.get(ctypes.get_errno())}')
+    attempt('memfd', lambda: os.memfd_create('x', 4 | size))
+ctypes.set_errno(0)
+libc.syncfs(os.open('/usr/bin/env', os.O_RDONLY))
+if ctypes.get_errno() != errno.EPERM: hole("write out the host's disks")`,
   ),
   python(
     'sockets of other families',

@@ -24,7 +24,7 @@ NEEDED = (
     'epoll_pwait eventfd2 timerfd_create signalfd4 memfd_create getrandom rt_sigaction sched_getaffinity prlimit64 '
     'bind listen accept4 connect sendto recvfrom shmget semget msgget mq_open statx renameat2 linkat symlinkat flock '
     'copy_file_range splice inotify_init1 pidfd_open pidfd_send_signal clock_gettime nanosleep set_robust_list rseq '
-    'seccomp landlock_create_ruleset setsid prctl io_setup'
+    'seccomp landlock_create_ruleset setsid prctl fsync fdatasync'
 ).split()
 
 
@@ -111,6 +111,15 @@ class Filter(unittest.TestCase):
             self.assertEqual(self.verdict(name, 'socket', AF_ALG | 1 << 32, 5, 0), DENIED)
             self.assertEqual(self.verdict(name, 'socket', AF_UNIX | 1 << 63, 1, 0), DENIED)
             self.assertEqual(self.verdict(name, 'clone', 0x10000000 | 1 << 40), DENIED)
+
+    def test_no_huge_pages_of_the_host(self):
+        private_anonymous, hugetlb, size_of_2_mib = 0x22, 0x40000, 21 << 26
+        for name, _ in self.each():
+            self.assertEqual(self.verdict(name, 'mmap', 0, 4096, 3, private_anonymous | 0x24000), bpf.ALLOW)
+            for flags in (hugetlb, hugetlb | private_anonymous, hugetlb | size_of_2_mib, hugetlb | 1 << 40):
+                self.assertEqual(self.verdict(name, 'mmap', 0, 4096, 3, flags), DENIED, hex(flags))
+            self.assertEqual(self.verdict(name, 'memfd_create', 0, 3), bpf.ALLOW)
+            self.assertEqual(self.verdict(name, 'memfd_create', 0, 4 | size_of_2_mib), DENIED)
 
     def test_personalities_are_the_usual_ones(self):
         address_no_randomize = 0x0040000

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { MAX_FRAME_BYTES } from '@cob/protocol'
+import { MAX_FRAME_BYTES, MAX_FRAME_VALUES } from '@cob/protocol'
 import fc from 'fast-check'
 import { heldBytes } from '../../../../test/support/memory.ts'
 import { encodeJsonFrame, type Frame, FrameDecoder, FrameError } from './framing.ts'
@@ -118,11 +118,28 @@ test('a large frame that comes byte by byte costs no more than its size', async 
   assert.throws(() => [...decoder.push(Buffer.from('}'))], FrameError)
 })
 
-test('JSON nested 100,000 deep does not overflow the stack', () => {
-  const wire = toFrame(Buffer.from(`${'['.repeat(100_000)}${']'.repeat(100_000)}`))
+test('JSON of very many values is refused before it is parsed, one long string is not', () => {
+  const toError = (text: string) => String(decode([toFrame(Buffer.from(text))], MAX_FRAME_BYTES)[0])
+  const most = MAX_FRAME_VALUES
+  assert.match(toError(`[${'0,'.repeat(most)}0]`), /more than 50000 values/)
+  assert.match(toError(`{${'"a":0,'.repeat(most)}"b":0}`), /more than/)
+  assert.match(toError('[{'.repeat(most)), /more than/)
+  assert.match(toError(`["\\\\",${'0,'.repeat(most)}0]`), /more than/)
+  const text = ',[{"\\\n"'.repeat(500_000)
+  const start = performance.now()
+  const [frame] = decode([encodeJsonFrame([text])], MAX_FRAME_BYTES) as Frame[]
+  assert.deepEqual(frame?.kind === 'json' && frame.json, [text])
+  const full = encodeJsonFrame(Array.from({ length: most }, () => 0))
+  assert.equal((decode([full], MAX_FRAME_BYTES)[0] as Frame).kind, 'json')
+  assert.ok(performance.now() - start < 2000)
+})
+
+test('JSON nested as deep as a frame can hold does not overflow the stack', () => {
+  const depth = MAX_FRAME_VALUES
+  const wire = toFrame(Buffer.from(`${'['.repeat(depth)}${']'.repeat(depth)}`))
   const [frame] = [...new FrameDecoder().push(wire)]
   assert.equal(frame?.kind, 'json')
-  assert.deepEqual(decode([toFrame(Buffer.from('['.repeat(100_000)))], MAX_FRAME_BYTES), [
+  assert.deepEqual(decode([toFrame(Buffer.from('['.repeat(depth)))], MAX_FRAME_BYTES), [
     'a JSON frame that is not JSON',
   ])
 })

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { FRAME_KIND, MAX_FRAME_BYTES } from '@cob/protocol'
+import { FRAME_KIND, MAX_FRAME_BYTES, MAX_FRAME_VALUES } from '@cob/protocol'
 
 const HEADER_BYTES = 4
 const STREAM_ID_BYTES = 4
@@ -84,6 +84,8 @@ function parseFrame(body: Buffer, sizeBytes: number): Frame {
   const payload = body.subarray(1)
   switch (kind) {
     case FRAME_KIND.json: {
+      if (hasMoreValues(payload, MAX_FRAME_VALUES))
+        throw new FrameError(`a JSON frame of more than ${MAX_FRAME_VALUES} values`)
       if (!isUtf8(payload)) throw new FrameError('a JSON frame that is not UTF-8')
       try {
         return { kind: 'json', json: JSON.parse(payload.toString('utf8')), sizeBytes }
@@ -99,4 +101,30 @@ function parseFrame(body: Buffer, sizeBytes: number): Frame {
     default:
       throw new FrameError(`a frame of unknown kind ${kind}`)
   }
+}
+
+const [QUOTE = 0, BACKSLASH, COMMA, BRACKET, BRACE] = Buffer.from('"\\,[{')
+
+/**
+ * Whether JSON holds more than about so many values, before it is parsed: a frame of a million keys keeps this process from all
+ * others for seconds, and as objects takes twenty times its size. One long string is as quick as it looks.
+ */
+function hasMoreValues(json: Buffer, most: number): boolean {
+  if (json.length <= most) return false
+  let count = 0
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at]
+    if (byte === QUOTE) at = endOfString(json, at)
+    else if ((byte === COMMA || byte === BRACKET || byte === BRACE) && ++count > most) return true
+  }
+  return false
+}
+
+function endOfString(json: Buffer, start: number): number {
+  for (let at = json.indexOf(QUOTE, start + 1); at >= 0; at = json.indexOf(QUOTE, at + 1)) {
+    let before = at - 1
+    while (json[before] === BACKSLASH) before--
+    if ((at - before) % 2 === 1) return at
+  }
+  return json.length
 }

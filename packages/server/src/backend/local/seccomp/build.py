@@ -37,6 +37,10 @@ REMOVED = {
     'mounts': 'chroot fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree pivot_root umount umount2',
     'file handles': 'fanotify_init fanotify_mark name_to_handle_at open_by_handle_at',
     'the machine': 'reboot syslog vhangup sethostname setdomainname',
+    # Their number is limited for the whole machine: one session could take all that its databases need.
+    "the machine's share of AIO": 'io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents',
+    # They write out the disks of everybody; what a session can write to is in memory.
+    "the host's disks": 'sync syncfs',
     'surface': 'bpf io_uring_enter io_uring_register io_uring_setup modify_ldt perf_event_open remap_file_pages '
                'userfaultfd vmsplice',
 }
@@ -50,6 +54,7 @@ NAMESPACE_FLAGS = 0x7E020000
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 SOCK_STREAM, SOCK_DGRAM, SOCK_TYPE_MASK = 1, 2, 0xF
 IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP = 0, 6, 17
+MAP_HUGETLB, MFD_HUGETLB = 0x40000, 0x4
 
 # Alternatives of argument conditions, in place of the list's.
 CONDITIONS = {
@@ -62,6 +67,9 @@ CONDITIONS = {
         for protocol in protocols
     ],
     'socketpair': [[Arg(0, EQ, AF_UNIX)]],
+    # Huge pages that the host keeps for others count towards no limit of a session.
+    'mmap': [[Arg(3, MASKED_EQ, MAP_HUGETLB, 0)]],
+    'memfd_create': [[Arg(1, MASKED_EQ, MFD_HUGETLB, 0)]],
 }
 
 _COMPARISONS = {

@@ -7,11 +7,13 @@ import sys
 MAX_ENTRY = 4 * 1024 * 1024
 MAX_BUNDLE = 6 * 1024 * 1024
 MAX_METADATA = 256 * 1024
-# Of values within JSON entries and metadata. The server takes a little more; beyond that it ends the session.
+# Of values within JSON entries and metadata, a key counting for as much as the channel says. The server takes a little more; beyond
+# that it ends the session.
 MAX_DEPTH = 60
 MAX_TYPES = 60
-MAX_VALUES = 40_000
-MAX_METADATA_VALUES = 5_000
+MAX_VALUES = 350_000
+MAX_METADATA_VALUES = 40_000
+KEY_WEIGHT = 8
 
 _METHODS = {
     'text/html': '_repr_html_',
@@ -127,7 +129,9 @@ def _count(value, depth=0):
         return 1
     if depth == MAX_DEPTH:
         raise ValueError(f'nested deeper than {MAX_DEPTH}')
-    return 1 + sum(_count(inner, depth + 1) for inner in (value.values() if isinstance(value, dict) else value))
+    if isinstance(value, dict):
+        return 1 + sum(KEY_WEIGHT + _count(inner, depth + 1) for inner in value.values())
+    return 1 + sum(_count(inner, depth + 1) for inner in value)
 
 
 def _cut(text, limit):

@@ -94,7 +94,7 @@ Rich()''')
     def test_values_that_are_too_many_or_too_deep_are_left_out_with_a_note(self):
         code = 'class J:\n    def __init__(self, value): self.value = value\n    def _repr_json_(self): return self.value\n'
         self.run_code(code + 'deep = []\nfor n in range(70): deep = [deep]')
-        self.assertIn('application/json of 50001 values', self.run_code('J([0] * 50_000)').value)
+        self.assertIn('application/json of 400001 values', self.run_code('J([0] * 400_000)').value)
         self.assertIn('application/json: nested deeper', self.run_code('J(deep)').text('stderr'))
         event = self.run_code('J([{"a": n} for n in range(10_000)])').of('execute_result')[0]
         self.assertEqual(event['data']['application/json'][-1], {'a': 9999})

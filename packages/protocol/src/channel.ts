@@ -10,8 +10,12 @@ import { z } from 'zod'
 export const CHANNEL_PROTOCOL = 1
 /** Upper bound of a frame's length field in bytes; a larger one is a protocol violation. */
 export const MAX_FRAME_BYTES: number = 8 * 1024 * 1024
-/** Upper bound of the commas and opening brackets in a JSON frame, which is about that of its values; more are a protocol violation. */
-export const MAX_FRAME_VALUES = 50_000
+/**
+ * Upper bound of the values in a JSON frame, one under a key counting for {@link KEY_WEIGHT} more, as it takes that much longer to parse;
+ * beyond it is a protocol violation. About 30 ms.
+ */
+export const MAX_FRAME_VALUES = 400_000
+export const KEY_WEIGHT = 8
 /** Bytes of unacknowledged events the agent keeps before it stops reading from the evaluator. */
 export const EVENT_WINDOW_BYTES: number = 1024 * 1024
 

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { FRAME_KIND, MAX_FRAME_BYTES, MAX_FRAME_VALUES } from '@cob/protocol'
+import { FRAME_KIND, KEY_WEIGHT, MAX_FRAME_BYTES, MAX_FRAME_VALUES } from '@cob/protocol'
 
 const HEADER_BYTES = 4
 const STREAM_ID_BYTES = 4
@@ -103,21 +103,22 @@ function parseFrame(body: Buffer, sizeBytes: number): Frame {
   }
 }
 
-const [QUOTE = 0, BACKSLASH, COMMA, BRACKET, BRACE] = Buffer.from('"\\,[{')
+const [QUOTE = 0, BACKSLASH, COMMA, BRACKET, BRACE, COLON] = Buffer.from('"\\,[{:')
 
 /**
  * Whether JSON holds more than about so many values, before it is parsed: a frame of a million keys keeps this process from all
  * others for seconds, and as objects takes twenty times its size. One long string is as quick as it looks.
  */
 function hasMoreValues(json: Buffer, most: number): boolean {
-  if (json.length <= most) return false
+  if (json.length * KEY_WEIGHT <= most) return false
   let count = 0
-  for (let at = 0; at < json.length; at++) {
+  for (let at = 0; at < json.length && count <= most; at++) {
     const byte = json[at]
     if (byte === QUOTE) at = endOfString(json, at)
-    else if ((byte === COMMA || byte === BRACKET || byte === BRACE) && ++count > most) return true
+    else if (byte === COMMA || byte === BRACKET || byte === BRACE) count++
+    else if (byte === COLON) count += KEY_WEIGHT
   }
-  return false
+  return count > most
 }
 
 function endOfString(json: Buffer, start: number): number {

@@ -46,7 +46,10 @@ export async function startServerProcess(
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       errors += text
     })
-    exited.then(([status]) => reject(new Error(`cob serve ended with ${status}: ${errors}`)), reject)
+    exited.then(
+      ([status, signal]) => reject(new Error(`cob serve ended with ${status ?? signal}: ${errors}`)),
+      reject,
+    )
   })
   await started
   return {

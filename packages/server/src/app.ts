@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import { type Check, type OnCheck, toError } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
 import { createLocalBackend } from './backend/local/local-backend.ts'
@@ -21,6 +22,8 @@ import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
 const KB = 1024
+/** Two bytes a character at worst, and three times as much for work on them and for the rest of the server. */
+const HEAP_PER_HELD_CHARACTER = 8
 const SELF_TEST_MEMORY_KB = 65_536
 const REPOSITORY = path.resolve(import.meta.dirname, '../../..')
 
@@ -189,6 +192,7 @@ async function openCore(config: Config, options: CoreOptions): Promise<Core> {
     maxKernelsPerKey: config.maxKernelsPerKey,
     maxProcesses: config.maxProcesses,
     maxQueued: config.maxQueued,
+    maxHeldCharacters: Math.floor(getHeapStatistics().heap_size_limit / HEAP_PER_HELD_CHARACTER),
     logger,
   })
   return {

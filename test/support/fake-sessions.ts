@@ -58,6 +58,7 @@ export function createFakeSessions(backend: FakeBackend, overrides: Partial<Sess
     maxKernelsPerKey: 10,
     maxProcesses: 10,
     maxQueued: 16,
+    maxHeldCharacters: 2 ** 30,
     logger: pino({ level: 'silent' }),
     ...overrides,
   })

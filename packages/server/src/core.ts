@@ -1,4 +1,5 @@
 import path from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import type { Network } from '@cob/protocol'
 import type { Check, OnCheck } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
@@ -13,6 +14,8 @@ import { createSessions } from './sessions/manager.ts'
 import type { Sessions } from './sessions/sessions.ts'
 
 const KB = 1024
+/** Two bytes a character at worst, and three times as much for work on them and for the rest of the server. */
+const HEAP_PER_HELD_CHARACTER = 8
 /** Whatever sessions of users may have. */
 const SELF_TEST_LIMITS: LimitRanges = {
   memoryKb: { default: 65_536, max: 65_536 },
@@ -76,6 +79,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     maxKernelsPerKey: config.maxKernelsPerKey,
     maxProcesses: config.maxProcesses,
     maxQueued: config.maxQueued,
+    maxHeldCharacters: Math.floor(getHeapStatistics().heap_size_limit / HEAP_PER_HELD_CHARACTER),
     logger,
   }
   const sessions = createSessions({

@@ -110,6 +110,12 @@ export const ERRORS = {
     detail:
       '{count} executions already wait on kernel "{id}", the most that may. Try again when one has ended.',
   },
+  'too-much-held': {
+    status: 429,
+    title: 'Too much is held',
+    detail:
+      "Code, environments and results of this key's kernels fill its share of the server's memory. Fetch results or end kernels, then try again.",
+  },
   'too-many-unanswered': {
     status: 429,
     title: 'Too many requests at once',

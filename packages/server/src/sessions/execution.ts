@@ -1,10 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import type { EndReason, RunResult } from '@cob/protocol'
-import { createOutput, type Output } from './output.ts'
+import type { Held } from './holdings.ts'
+import { copy, createOutput, type Output } from './output.ts'
 
 export type ExecutionEnd =
   | { readonly status: 'finished' | 'interrupted' }
   | { readonly status: 'terminated'; readonly reason: EndReason | 'restarted' }
+
+/** Code up to this length counts as nothing, so that small things run however much others hold. */
+const SMALL_CODE = 16_384
+/** Characters of a prompt that are kept. */
+const MAX_PROMPT = 65_536
+
+/** Characters that an execution of this code holds until it has ended. */
+export function toHeldCharacters(code: string): number {
+  return code.length > SMALL_CODE ? code.length : 0
+}
 
 /**
  * One piece of code on its way through a kernel: queued, running, perhaps waiting for input, ended.
@@ -13,9 +24,10 @@ export type ExecutionEnd =
 export class Execution {
   readonly id: string = randomUUID()
   readonly codeId: string
-  readonly code: string
   readonly count: number
-  readonly output: Output = createOutput()
+  readonly output: Output
+  readonly #held: Held
+  #code: string
   #startedAt: number | undefined
   #endedAt: number | undefined
   #end: ExecutionEnd | undefined
@@ -23,10 +35,18 @@ export class Execution {
   #inputAnnounced = false
   #changed = Promise.withResolvers<void>()
 
-  constructor(code: string, codeId: string | undefined, count: number) {
-    this.code = code
+  /** `held` has taken the code's characters. */
+  constructor(code: string, codeId: string | undefined, count: number, held: Held) {
+    this.#code = code
     this.codeId = codeId ?? this.id
     this.count = count
+    this.#held = held
+    this.output = createOutput(held)
+  }
+
+  /** Empty once it has ended. */
+  get code(): string {
+    return this.#code
   }
 
   get ended(): boolean {
@@ -47,7 +67,10 @@ export class Execution {
   }
 
   requestInput(prompt: string, password: boolean): void {
-    this.#input = { prompt, password }
+    this.#input = {
+      prompt: prompt.length <= MAX_PROMPT ? prompt : copy(prompt.slice(0, MAX_PROMPT)),
+      password,
+    }
     this.#inputAnnounced = false
     this.#wake()
   }
@@ -61,6 +84,8 @@ export class Execution {
     this.#end = end
     this.#endedAt = performance.now()
     this.#input = undefined
+    this.#held.give(toHeldCharacters(this.#code))
+    this.#code = ''
     this.#wake()
   }
 
@@ -77,10 +102,12 @@ export class Execution {
     }
   }
 
-  /** The answer for now; what it contains is not answered again. */
-  answer(): RunResult {
+  /** The answer for now; what it contains is not answered again, and counts as held until it is `sent`. */
+  answer(sent: Promise<void> = Promise.resolve()): RunResult {
     const now = performance.now()
     if (this.#input) this.#inputAnnounced = true
+    const { characters } = this.output
+    void sent.finally(() => this.#held.give(characters))
     return {
       ...this.#outcome(),
       ...this.output.take(),

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createExecutions, totalCharacters } from './executions.ts'
+import { createHoldings } from './holdings.ts'
 
 test('results that nobody fetches are bounded in number and in size, the oldest going first', () => {
-  const executions = createExecutions(1)
+  const executions = createExecutions(1, createHoldings(2 ** 30).of('owner'))
   const finish = (characters: number): string => {
     const { id } = executions.add('kernel', 'code', undefined)
     const display = { seq: 1, id, type: 'display_data', metadata: {} } as const
@@ -21,4 +22,19 @@ test('results that nobody fetches are bounded in number and in size, the oldest 
   assert.equal(executions.unfetched().length, 3)
   assert.ok(totalCharacters(executions.unfetched()) <= 32 * 1024 * 1024)
   assert.ok(executions.find(last))
+})
+
+test('code that waits or runs counts as held until it has ended, then nothing of it does', () => {
+  const held = createHoldings(400_000).of('owner')
+  const executions = createExecutions(16, held)
+  const code = 'x'.repeat(90_000)
+  const add = () => executions.add('kernel', code, undefined)
+  add()
+  executions.startNext()
+  add()
+  assert.throws(add, /Code, environments and results/)
+  executions.add('kernel', 'small code always runs', undefined)
+  executions.endAll({ status: 'terminated', reason: 'restarted' })
+  assert.ok(executions.unfetched().every((execution) => execution.code === ''))
+  assert.equal(held.take(200_000), true)
 })

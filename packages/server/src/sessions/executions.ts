@@ -1,6 +1,7 @@
 import { CobError } from '../errors.ts'
-import { Execution, type ExecutionEnd } from './execution.ts'
-import type { OutputEvent } from './output.ts'
+import { Execution, type ExecutionEnd, toHeldCharacters } from './execution.ts'
+import type { Held } from './holdings.ts'
+import { copy, type OutputEvent } from './output.ts'
 
 type StreamEvent = Extract<OutputEvent, { type: 'stream' }>
 
@@ -18,7 +19,7 @@ export interface Executions {
   readonly current: Execution | undefined
   /** By codeId or execution id. */
   find(codeId: string): Execution | undefined
-  /** Throws `queue-full`. */
+  /** Throws `queue-full` and `too-much-held`. */
   add(kernelId: string, code: string, codeId: string | undefined): Execution
   /** Moves the first waiting one to `current`, with what was printed while nothing ran. */
   startNext(): Execution | undefined
@@ -33,18 +34,17 @@ export interface Executions {
   dropUnowned(): void
 }
 
-export function createExecutions(maxQueued: number): Executions {
+export function createExecutions(maxQueued: number, held: Held): Executions {
   const waiting: Execution[] = []
   const unfetched: Execution[] = []
   let current: Execution | undefined
   let accepted = 0
-  let unowned: StreamEvent[] = []
-  let unownedCharacters = 0
+  let unowned = { stdout: '', stderr: '' }
 
   const keepUntilFetched = (execution: Execution): void => {
     unfetched.push(execution)
     while (unfetched.length > MAX_UNFETCHED || totalCharacters(unfetched) > MAX_UNFETCHED_CHARACTERS)
-      unfetched.shift()
+      unfetched.shift()?.output.release()
   }
   const endCurrent = (end: ExecutionEnd): void => {
     if (!current) return
@@ -53,8 +53,7 @@ export function createExecutions(maxQueued: number): Executions {
     current = undefined
   }
   const dropUnowned = (): void => {
-    unowned = []
-    unownedCharacters = 0
+    unowned = { stdout: '', stderr: '' }
   }
 
   return {
@@ -72,15 +71,17 @@ export function createExecutions(maxQueued: number): Executions {
       if (waiting.length >= maxQueued) {
         throw CobError.of('queue-full', { id: kernelId, count: waiting.length }, { retryAfterS: 1 })
       }
+      if (!held.take(toHeldCharacters(code))) throw CobError.of('too-much-held', {}, { retryAfterS: 1 })
       accepted++
-      const execution = new Execution(code, codeId, accepted)
+      const execution = new Execution(code, codeId, accepted, held)
       waiting.push(execution)
       return execution
     },
     startNext() {
       current = waiting.shift()
       if (!current) return undefined
-      for (const event of unowned) current.output.add(event)
+      for (const name of ['stdout', 'stderr'] as const)
+        current.output.add({ type: 'stream', name, text: unowned[name] })
       dropUnowned()
       current.start()
       return current
@@ -98,11 +99,9 @@ export function createExecutions(maxQueued: number): Executions {
       if (at >= 0) unfetched.splice(at, 1)
     },
     unfetched: () => [...unfetched],
-    streamUnowned(event) {
-      if (unownedCharacters >= MAX_UNOWNED_CHARACTERS) return
-      const text = event.text.slice(0, MAX_UNOWNED_CHARACTERS - unownedCharacters)
-      unownedCharacters += text.length
-      unowned.push({ ...event, text })
+    streamUnowned({ name, text }) {
+      const room = MAX_UNOWNED_CHARACTERS - unowned.stdout.length - unowned.stderr.length
+      if (room > 0) unowned[name] = copy(unowned[name] + text.slice(0, room))
     },
     dropUnowned,
   }

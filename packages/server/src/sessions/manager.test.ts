@@ -250,3 +250,43 @@ test('closing the server answers what runs with the reason', async () => {
   assert.deepEqual([(await running).status, (await running).reason], ['terminated', 'server-shutdown'])
   await assert.rejects(sessions.create(OWNER, { lang: 'fake' }), code('shutting-down'))
 })
+
+test('whatever comes of executions, nothing counts as held in the end', async () => {
+  const sessions = createFakeSessions(createFakeBackend(), { maxHeldCharacters: 1_000_000 })
+  const large = `print ${'x'.repeat(30_000)}`
+  for (let i = 0; i < 40; i++) {
+    const { kernelId } = await sessions.create(OWNER, {
+      lang: 'fake',
+      environ: { LARGE: 'x'.repeat(20_000) },
+    })
+    const gone = new AbortController()
+    const start = (
+      options: { waitMs?: number; signal?: AbortSignal; sent?: Promise<void> },
+      codeId?: string,
+    ) => {
+      const request = { code: i % 5 === 0 ? large : 'hang', ...(codeId === undefined ? {} : { codeId }) }
+      return sessions.run(OWNER, kernelId, request, options).catch(() => undefined)
+    }
+    const runs = [
+      start({ waitMs: 0 }, 'first'),
+      start({ signal: gone.signal, sent: Promise.resolve() }),
+      start({}),
+    ]
+    if (i % 2 === 0)
+      await sessions.run(OWNER, kernelId, { code: large, codeId: 'unfetched' }, { waitMs: 0 }).catch(() => {})
+    if (i % 5 === 0) await Promise.all(runs)
+    gone.abort()
+    if (i % 3 === 0) await sessions.restart(OWNER, kernelId)
+    if (i % 4 === 0)
+      await sessions.run(OWNER, kernelId, { code: '', codeId: 'unfetched' }, { waitMs: 0 }).catch(() => {})
+    await sessions.destroy(OWNER, kernelId)
+    for (const codeId of ['first', 'unfetched'])
+      await sessions.run(OWNER, kernelId, { code: '', codeId }, {}).catch(() => {})
+    await Promise.all(runs)
+  }
+  const { kernelId } = await sessions.create(OWNER, { lang: 'fake' })
+  const code = `print ${'x'.repeat(490_000)}`
+  assert.equal((await sessions.run(OWNER, kernelId, { code }, {})).truncated, true)
+  assert.equal((await sessions.run(OWNER, kernelId, { code }, {})).status, 'finished')
+  await sessions.close()
+})

@@ -4,6 +4,7 @@ import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang, Langs } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
+import { createHoldings } from './holdings.ts'
 import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
 import { createReaper } from './reaper.ts'
 import { Session } from './session.ts'
@@ -23,6 +24,8 @@ export interface SessionsOptions {
   readonly maxProcesses: number
   /** Executions that may wait on one session; at least 1. */
   readonly maxQueued: number
+  /** Characters of code, output and answers that are kept for all sessions together. */
+  readonly maxHeldCharacters: number
   readonly logger: Logger
 }
 
@@ -39,6 +42,7 @@ const NO_CAPACITY_RETRY_S = 5
 export function createSessions(options: SessionsOptions): Sessions {
   const entries = new Map<string, Entry>()
   const tombstones = createTombstones()
+  const holdings = createHoldings(options.maxHeldCharacters)
   let closing = false
 
   const isLive = ({ session }: Entry): boolean => !isEnding(session.state)
@@ -57,6 +61,11 @@ export function createSessions(options: SessionsOptions): Sessions {
     const owned = ownedBy(owner).length
     if (owned >= options.maxKernelsPerKey) throw CobError.of('quota-exceeded', { count: owned })
 
+    const held = holdings.of(owner)
+    const environCharacters = Object.entries(request.environ ?? {})
+      .flat()
+      .join('').length
+    if (!held.take(environCharacters)) throw CobError.of('too-much-held', {}, { retryAfterS: 1 })
     const id = createKernelId()
     const session: Session = new Session({
       id,
@@ -67,6 +76,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       environ: request.environ ?? {},
       processes: options.maxProcesses,
       maxQueued: options.maxQueued,
+      held,
       backend: options.backend,
       logger: options.logger,
       onEnding: (ending, unfetched) => {
@@ -88,7 +98,10 @@ export function createSessions(options: SessionsOptions): Sessions {
     })
     const entry = { owner, session, started }
     entries.set(id, entry)
-    void session.gone.then(() => entries.delete(id))
+    void session.gone.then(() => {
+      entries.delete(id)
+      held.give(environCharacters)
+    })
     return entry
   }
 
@@ -134,15 +147,15 @@ export function createSessions(options: SessionsOptions): Sessions {
       return usable.map(({ session }) => session.info())
     },
     info: (owner, kernelId) => find(owner, kernelId).info(),
-    async run(owner, kernelId, request, { waitMs, signal }) {
+    async run(owner, kernelId, request, { waitMs, signal, sent }) {
       const { code, codeId } = request
       const left =
         codeId !== undefined && code === '' ? tombstones.takeExecution(kernelId, owner, codeId) : undefined
-      if (left) return left.answer()
+      if (left) return left.answer(sent)
       const session = find(owner, kernelId)
       const execution = session.submit(request)
       await execution.settled(waitMs, signal)
-      return session.answer(execution)
+      return session.answer(execution, sent)
     },
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),

@@ -1,4 +1,5 @@
 import type { AgentEvent, RunResult } from '@cob/protocol'
+import type { Held } from './holdings.ts'
 
 /** Unicode characters of stdout, and of stderr, in one answer (spec/api.md, "Running code"). */
 export const MAX_STREAM_CHARACTERS = 524_288
@@ -19,9 +20,9 @@ const RICHNESS = [
   'text/plain',
 ]
 
-export type OutputEvent = Extract<
-  AgentEvent,
-  { type: 'stream' | 'display_data' | 'execute_result' | 'error' }
+type Content<Event> = Event extends unknown ? Omit<Event, 'seq' | 'id'> : never
+export type OutputEvent = Content<
+  Extract<AgentEvent, { type: 'stream' | 'display_data' | 'execute_result' | 'error' }>
 >
 
 type OutputPart = Pick<RunResult, 'stdout' | 'stderr' | 'media' | 'exceptions' | 'value' | 'truncated'>
@@ -31,24 +32,38 @@ export interface Output {
   add(event: OutputEvent): void
   /** How much it holds now, about. */
   readonly characters: number
-  /** Returns what there is and starts anew. */
+  /** Returns what there is and starts anew. The caller gives its characters back to `held` when they are gone. */
   take(): OutputPart
+  /** Nobody will ask for what there is: gives its characters back. */
+  release(): void
 }
 
-export function createOutput(): Output {
+/** Counts what it keeps as `held`'s, and cuts what that refuses. */
+export function createOutput(held: Held): Output {
   let part = emptyPart()
   let room = fullRoom()
+  let characters = 0
+  let streamed = 0
+  // Serialised: small objects take twenty times as much.
+  let valueText: string | undefined
 
-  const fits = (characters: number): boolean => {
-    if (characters > room.rich) return false
-    room.rich -= characters
+  const keeps = (more: number): boolean => {
+    if (!held.take(more)) return false
+    characters += more
+    return true
+  }
+  const fits = (more: number): boolean => {
+    if (more > room.rich || !keeps(more)) return false
+    room.rich -= more
     return true
   }
   const stream = (name: 'stdout' | 'stderr', text: string): void => {
-    const { kept, characters } = cutToCharacters(text, room[name])
-    if (kept.length < text.length) part.truncated = true
-    room[name] -= characters
-    part[name] += kept
+    const cut = cutToCharacters(text, room[name])
+    const fitting = keeps(cut.kept.length) ? cut : { kept: '', characters: 0 }
+    if (fitting.kept.length < text.length) part.truncated = true
+    room[name] -= fitting.characters
+    part[name] += fitting.kept
+    if (++streamed % PIECES === 0) part[name] = copy(part[name])
   }
   const display = (data: Record<string, unknown>): void => {
     const mime = RICHNESS.find((candidate) => candidate in data) ?? Object.keys(data)[0]
@@ -59,13 +74,14 @@ export function createOutput(): Output {
   }
   const exception = ({ name, args, before, traceback }: Extract<OutputEvent, { type: 'error' }>): void => {
     // A line costs something even if it is empty.
-    const characters = [name, ...args, ...traceback].reduce((sum, { length }) => sum + length + 8, 0)
-    if (part.exceptions.length < MAX_EXCEPTIONS && fits(characters))
+    const size = [name, ...args, ...traceback].reduce((sum, { length }) => sum + length + 8, 0)
+    if (part.exceptions.length < MAX_EXCEPTIONS && fits(size))
       part.exceptions.push([name, args, before, traceback])
     else part.truncated = true
   }
   const value = (data: Record<string, unknown>): void => {
-    if (fits(JSON.stringify(data).length)) part.value = data
+    const text = JSON.stringify(data)
+    if (fits(text.length)) valueText = text
     else part.truncated = true
   }
 
@@ -89,14 +105,21 @@ export function createOutput(): Output {
       }
     },
     get characters() {
-      const full = fullRoom()
-      return full.stdout - room.stdout + (full.stderr - room.stderr) + (full.rich - room.rich)
+      return characters
     },
     take() {
-      const taken = part
+      const taken: OutputPart = part
+      // It is the text of what was a value of this type.
+      if (valueText !== undefined) taken.value = JSON.parse(valueText) as NonNullable<OutputPart['value']>
       part = emptyPart()
       room = fullRoom()
+      valueText = undefined
+      characters = 0
       return taken
+    },
+    release() {
+      held.give(characters)
+      characters = 0
     },
   }
 }
@@ -109,10 +132,18 @@ function emptyPart(): OutputPart {
   return { stdout: '', stderr: '', media: [], exceptions: [], truncated: false }
 }
 
+/** Pieces a text may be put together from before it is copied into one. */
+const PIECES = 1024
+
+/** The same characters in memory of their own: V8 keeps the whole of what a slice is from, and each piece of what was put together. */
+export function copy(text: string): string {
+  return Buffer.from(text, 'utf16le').toString('utf16le')
+}
+
 /** Cuts after `room` Unicode characters (code points, not UTF-16 units). */
 function cutToCharacters(text: string, room: number): { kept: string; characters: number } {
   if (!/[\ud800-\udbff]/.test(text)) {
-    const kept = text.length <= room ? text : text.slice(0, room)
+    const kept = text.length <= room ? text : copy(text.slice(0, room))
     return { kept, characters: kept.length }
   }
   let end = 0
@@ -122,7 +153,7 @@ function cutToCharacters(text: string, room: number): { kept: string; characters
     characters++
     end += character.length
   }
-  return { kept: text.slice(0, end), characters }
+  return { kept: copy(text.slice(0, end)), characters }
 }
 
 /** Text and XML types as they are; others as a data URI (RFC 2397), of base64 or of serialised JSON. */

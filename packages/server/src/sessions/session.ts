@@ -6,6 +6,7 @@ import type { Logger } from '../observe/logger.ts'
 import { createDeadline } from './deadline.ts'
 import type { Execution } from './execution.ts'
 import { createExecutions, type Executions } from './executions.ts'
+import type { Held } from './holdings.ts'
 import { createInterpreter, type Interpreter, type InterpreterOutput } from './interpreter.ts'
 import type { SessionLimits } from './limits.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
@@ -20,6 +21,8 @@ export interface SessionOptions {
   readonly environ: Readonly<Record<string, string>>
   readonly processes: number
   readonly maxQueued: number
+  /** What its owner may make the server keep. */
+  readonly held: Held
   readonly backend: Backend
   readonly logger: Logger
   /** Called once, when the session begins to end and before anything waits for it. */
@@ -56,7 +59,7 @@ export class Session {
     this.limits = options.limits
     this.#options = options
     this.#logger = options.logger.child({ kernelId: options.id })
-    this.#executions = createExecutions(options.maxQueued)
+    this.#executions = createExecutions(options.maxQueued, options.held)
     this.gone = this.#gone.promise
     this.#interpreter = createInterpreter({
       backend: options.backend,
@@ -115,9 +118,9 @@ export class Session {
   }
 
   /** What there is to say of an execution now; one that has ended is not kept after this. */
-  answer(execution: Execution): RunResult {
+  answer(execution: Execution, sent: Promise<void> | undefined): RunResult {
     if (execution.ended) this.#executions.forget(execution)
-    return execution.answer()
+    return execution.answer(sent)
   }
 
   /** Resolves when a new interpreter answers. Concurrent calls share one restart. */

@@ -8,6 +8,8 @@ interface RunOptions {
   readonly waitMs?: number | undefined
   /** Aborts the waiting, not the execution. */
   readonly signal?: AbortSignal | undefined
+  /** Resolves when the answer has left this process; what it contains counts as the owner's until then. */
+  readonly sent?: Promise<void> | undefined
 }
 
 /** What a front may ask about kernel sessions. Every method throws `CobError` for what a client did wrong. */

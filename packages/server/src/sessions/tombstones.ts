@@ -69,6 +69,7 @@ export function createTombstones(): Tombstones {
           totalCharacters(withResults.flatMap((each) => each.unfetched)) > MAX_RESULT_CHARACTERS)
       ) {
         const oldest = withResults.shift()
+        for (const { output } of oldest?.unfetched ?? []) output.release()
         if (oldest) oldest.unfetched = []
       }
     },

@@ -109,9 +109,10 @@ export async function kernelRoutes(
       }
       const waitS = parseWaitS(headers.prefer)
       const waitMs = waitS === undefined ? undefined : waitS * 1000
-      const signal = goneSignal(reply)
+      const closed = closing(reply)
+      const signal = goneSignal(reply, closed)
       try {
-        const result = await sessions.run(owner, checked(id), body, { waitMs, signal })
+        const result = await sessions.run(owner, checked(id), body, { waitMs, signal, sent: closed })
         if (waitS !== undefined) reply.header('preference-applied', `wait=${waitS}`)
         return { result }
       } catch (error) {
@@ -128,10 +129,16 @@ function checked(id: string): string {
   throw CobError.of('malformed-kernel-id', { id: id.slice(0, 80) })
 }
 
+/** Resolves when the answer has left this process, or its client is gone. */
+function closing({ raw }: FastifyReply): Promise<void> {
+  // Who went away while the request was read is not told of again.
+  return new Promise((resolve) => (raw.closed ? resolve() : raw.once('close', resolve)))
+}
+
 /** Aborts when the client goes away before it has its answer. */
-function goneSignal(reply: FastifyReply): AbortSignal {
+function goneSignal(reply: FastifyReply, closed: Promise<void>): AbortSignal {
   const gone = new AbortController()
-  reply.raw.once('close', () => {
+  void closed.then(() => {
     if (!reply.raw.writableFinished) gone.abort(new Error('the client went away'))
   })
   return gone.signal

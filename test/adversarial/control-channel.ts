@@ -27,7 +27,7 @@ const ANY_END = [
 ]
 
 /** The channel itself, found among the evaluator's objects; `say(json)` goes out as if the evaluator had said it. */
-export const SPEAK = `
+const SPEAK = `
 import gc, json, struct
 found = {type(each).__name__: each for each in gc.get_objects() if type(each).__name__ in ('Channel', 'Evaluator')}
 channel, ID = found['Channel']._socket, json.dumps(found['Evaluator']._execution).encode()

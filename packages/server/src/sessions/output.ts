@@ -63,7 +63,7 @@ export function createOutput(held: Held): Output {
     if (fitting.kept.length < text.length) part.truncated = true
     room[name] -= fitting.characters
     part[name] += fitting.kept
-    if (++streamed % PIECES === 0) part[name] = copy(part[name])
+    if (fitting.kept !== '' && ++streamed % PIECES === 0) part[name] = copy(part[name])
   }
   const display = (data: Record<string, unknown>): void => {
     const mime = RICHNESS.find((candidate) => candidate in data) ?? Object.keys(data)[0]

@@ -53,6 +53,7 @@ export async function openArena(
     'exec 40<"$0"; exec "$@"',
     bait.openFile,
     process.execPath,
+    '--expose-gc',
     SERVER,
     JSON.stringify(options),
   ]
@@ -124,6 +125,7 @@ export async function openArena(
         const grown = (readRss(pid) - usual) / 1024 / 1024
         return `the server's memory has grown by ${grown.toFixed(0)} MiB`
       }
+      child.kill('SIGUSR2')
       await delay(100)
     }
     return undefined

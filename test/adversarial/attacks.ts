@@ -4,6 +4,7 @@ import { FILE_PATHS } from './file-paths.ts'
 import { FILES } from './files.ts'
 import { KERNEL } from './kernel.ts'
 import { LIFE_CYCLE } from './life-cycle.ts'
+import { MEMORY } from './memory.ts'
 import { NETWORK } from './network.ts'
 import { RESOURCES } from './resources.ts'
 
@@ -14,6 +15,7 @@ export const ATTACKS: Readonly<Record<string, readonly Attack[]>> = {
   kernel: KERNEL,
   network: NETWORK,
   'control channel': CONTROL_CHANNEL,
+  memory: MEMORY,
   resources: RESOURCES,
   'life cycle': LIFE_CYCLE,
 }

@@ -1,7 +1,7 @@
-"""Makes the file that is run in sandboxes: bundle.py OUT.pyz LANG_FOLDER.
+"""Makes the file that is run in sandboxes: bundle.py OUT.pyz FOLDER...
 
 An uncompressed zip of compiled modules for the interpreter that runs this: package `cob_agent`
-(this folder), package `cob_lang` (the language's folder) and `__main__`. Equal sources give equal bytes.
+(this folder), package `cob_lang` (the modules of the given folders, one name once) and `__main__`. Equal sources give equal bytes.
 """
 
 import importlib._bootstrap_external as bootstrap
@@ -14,17 +14,20 @@ from pathlib import Path
 _NOT_SHIPPED = {'bundle.py'}
 
 
-def bundle(out, lang_folder):
+def bundle(out, lang_folders):
     """Writes the bundle to `out`, replacing it in one step."""
     agent_folder = Path(__file__).resolve().parent
     entries = {'cob_agent/__init__.pyc': _compiled('', 'agent'), 'cob_lang/__init__.pyc': _compiled('', 'lang')}
-    for package, folder in (('agent', agent_folder), ('lang', Path(lang_folder))):
+    for package, folder in (('agent', agent_folder), *(('lang', Path(folder)) for folder in lang_folders)):
         for path in sorted(folder.glob('*.py')):
             if path.name in _NOT_SHIPPED:
                 continue
             code = _compiled(path.read_text('utf-8'), f'{package}/{path.name}')
             main = package == 'agent' and path.stem == '__main__'
-            entries['__main__.pyc' if main else f'cob_{package}/{path.stem}.pyc'] = code
+            name = '__main__.pyc' if main else f'cob_{package}/{path.stem}.pyc'
+            if name in entries:
+                raise SystemExit(f'{folder}: there is a module {path.stem} already')
+            entries[name] = code
     _write(Path(out), entries)
 
 
@@ -50,6 +53,6 @@ def _write(out, entries):
 
 
 if __name__ == '__main__':
-    if len(sys.argv) != 3:
-        sys.exit('usage: bundle.py OUT.pyz LANG_FOLDER')
-    bundle(sys.argv[1], sys.argv[2])
+    if len(sys.argv) < 2:
+        sys.exit('usage: bundle.py OUT.pyz FOLDER...')
+    bundle(sys.argv[1], sys.argv[2:])

@@ -24,6 +24,7 @@ class Kernel:
         self._asking = False
         self._environ = None
         self._configuring = set()
+        self._questions = set()
         self._restarting = []
         self._ready_said = False
         self._pending = None
@@ -45,6 +46,11 @@ class Kernel:
             self._configure(request_id, params)
         elif method == 'execute':
             self._execute(request_id, params)
+        elif method in ('complete', 'inspect'):
+            self._ask(request_id, method, params)
+        elif method == 'interrupt' and params['execution'] in self._questions:
+            self.evaluator.interrupt()
+            self._reply(request_id)
         elif params['execution'] != self.execution:
             self._fail(request_id, 'not-running', 'that execution is not running')
         elif method == 'interrupt':
@@ -79,6 +85,16 @@ class Kernel:
                 output.rest()
             self.evaluator.send('execute', request_id, params)
 
+    def _ask(self, request_id, method, params):
+        """A question about what is typed; whoever asked may interrupt it by its id."""
+        if self.evaluator is None:
+            self._fail(request_id, 'dead', 'the evaluator is dead')
+        elif self.execution is not None:
+            self._fail(request_id, 'busy', 'an execution is running')
+        else:
+            self._questions.add(request_id)
+            self.evaluator.send(method, request_id, params)
+
     def _restart(self, poller, request_id):
         kill_descendants()
         if self.evaluator is not None:
@@ -86,8 +102,8 @@ class Kernel:
         self._restarting.append(request_id)
         self.start()
 
-    def _reply(self, request_id):
-        self._ring.add('reply', request_id, {'result': {}})
+    def _reply(self, request_id, result=None):
+        self._ring.add('reply', request_id, {'result': result or {}})
 
     def _fail(self, request_id, code, message):
         self._ring.add('fail', request_id, {'code': code, 'message': message})
@@ -181,6 +197,9 @@ class Kernel:
             elif request_id in self._configuring:
                 self._configuring.remove(request_id)
                 self._reply(request_id)
+            elif request_id in self._questions:
+                self._questions.remove(request_id)
+                self._reply(request_id, fields.get('result'))
         elif request_id != self.execution:
             pass  # of an execution that is over, or was never asked for
         elif event_type == 'execute_reply':
@@ -237,9 +256,10 @@ class Kernel:
         self.evaluator = None
         self.execution = None
         self._asking = False
-        for request_id in (*self._configuring, *self._restarting):
+        for request_id in (*self._configuring, *self._questions, *self._restarting):
             self._fail(request_id, 'dead', reason)
         self._configuring.clear()
+        self._questions.clear()
         self._restarting.clear()
 
     # Output.

@@ -4,6 +4,13 @@ PROTOCOL = 1
 MAX_ID = 64
 MAX_MIME = 256
 
+class _Optional:
+    """A field that may be missing."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+
 _STRING_MAP = 'map of strings'
 _STRINGS = 'list of strings'
 
@@ -14,6 +21,8 @@ _REQUESTS = {
     'execute': {'code': str},
     'input': {'execution': str, 'text': str},
     'interrupt': {'execution': str},
+    'complete': {'code': str, 'cursor': int},
+    'inspect': {'code': str, 'cursor': int},
     'restart': {},
     'ping': {},
 }
@@ -21,11 +30,13 @@ _REQUESTS = {
 # Types an evaluator may send. Unknown ones are ignored, as a newer evaluator may know more.
 _EVENTS = {
     'ready': {},
-    'reply': {},
+    'reply': {'result': _Optional(dict)},
     'stream': {'name': str, 'text': str},
-    'display_data': {'data': dict, 'metadata': dict},
+    'display_data': {'data': dict, 'metadata': dict, 'displayId': _Optional(str)},
+    'update_display_data': {'data': dict, 'metadata': dict, 'displayId': str},
+    'clear_output': {'wait': bool},
     'execute_result': {'data': dict, 'metadata': dict},
-    'error': {'name': str, 'args': _STRINGS, 'traceback': _STRINGS, 'before': bool},
+    'error': {'name': str, 'args': _STRINGS, 'traceback': _STRINGS, 'before': bool, 'frames': _Optional(list)},
     'input_request': {'prompt': str, 'password': bool},
     'execute_reply': {'status': str, 'durationMs': float},
 }
@@ -67,6 +78,10 @@ def parse_event(message):
     fields = {}
     for name, kind in expected.items():
         value = message.get(name)
+        if isinstance(kind, _Optional):
+            if value is None:
+                continue
+            kind = kind.kind
         _require(_is(value, kind), f'{event_type}: bad {name}')
         fields[name] = value
     if event_type in ('stream', 'execute_reply'):

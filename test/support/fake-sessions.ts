@@ -14,6 +14,7 @@ const fakeLang: Lang = {
     install: 'nothing',
     minMemKb: 1000,
     features: [],
+    includes: [],
     evaluator: { start: 'exec', argv: ['/bin/true'] },
   },
   profile: { name: 'fake', argv: [], files: [] },

@@ -32,6 +32,17 @@ const mimeBundle = object.refine((bundle) => {
   return types.length <= 64 && types.every((type) => type.length <= 256)
 }, 'at most 64 MIME types of at most 256 characters')
 
+const displayId = z.string().max(256)
+
+const MAX_FRAMES = 100
+/** A place in user code, as an error's traceback has it. `line` counts from 1. */
+const frameSchema = z.object({
+  file: z.string().max(4096),
+  line: z.int().nullable(),
+  name: z.string().max(1024),
+  text: z.string().max(4096).optional(),
+})
+
 /** What the server asks of the agent. `execute` is answered by events and, last, `execute_reply`; all others by `reply` or `fail`. */
 export const agentRequestSchema = z.discriminatedUnion('method', [
   z.strictObject({
@@ -60,6 +71,16 @@ export const agentRequestSchema = z.discriminatedUnion('method', [
     method: z.literal('interrupt'),
     params: z.strictObject({ execution: requestId }),
   }),
+  z.strictObject({
+    id: requestId,
+    method: z.literal('complete'),
+    params: z.strictObject({ code: z.string(), cursor: z.int().min(0) }),
+  }),
+  z.strictObject({
+    id: requestId,
+    method: z.literal('inspect'),
+    params: z.strictObject({ code: z.string(), cursor: z.int().min(0) }),
+  }),
   z.strictObject({ id: requestId, method: z.literal('restart'), params: z.strictObject({}) }),
   z.strictObject({ id: requestId, method: z.literal('ping'), params: z.strictObject({}) }),
 ])
@@ -80,7 +101,18 @@ export const agentEventSchema = z.discriminatedUnion('type', [
     type: z.literal('display_data'),
     data: mimeBundle,
     metadata: object,
+    /** Names the display, so that a later event can change it. */
+    displayId: displayId.optional(),
   }),
+  z.object({
+    ...numbered,
+    type: z.literal('update_display_data'),
+    data: mimeBundle,
+    metadata: object,
+    displayId,
+  }),
+  /** What was put out so far is to be removed: now, or (`wait`) when the next output comes. */
+  z.object({ ...numbered, type: z.literal('clear_output'), wait: z.boolean() }),
   z.object({
     ...numbered,
     type: z.literal('execute_result'),
@@ -95,6 +127,8 @@ export const agentEventSchema = z.discriminatedUnion('type', [
     traceback: z.array(z.string()),
     /** True when the code never started to run (a syntax error). */
     before: z.boolean(),
+    /** Where it was raised, outermost first. */
+    frames: z.array(frameSchema).max(MAX_FRAMES).optional(),
   }),
   z.object({ ...numbered, type: z.literal('input_request'), prompt: z.string(), password: z.boolean() }),
   z.object({

@@ -13,9 +13,12 @@ export const langManifestSchema = z.strictObject({
   install: z.string(),
   /** Least memory in KB a session of this type needs to start and run a trivial program. */
   minMemKb: z.int().positive(),
+  /** What it can do besides running code: input, interrupt, value, display, complete, inspect. */
   features: z.array(z.string()),
+  /** Folders beside this one, without a manifest, whose files are added to this one's. */
+  includes: z.array(z.string().regex(/^[a-z][a-z0-9-]*$/)).default([]),
   evaluator: z.discriminatedUnion('start', [
-    /** A Python package beside the manifest, forked from the agent: its `main(channel, options)` is called in the child. */
+    /** A Python module beside the manifest, forked from the agent: its `main(channel, options)` is called in the child. */
     z.strictObject({ start: z.literal('fork'), module: z.string() }),
     /** A program started with the channel on descriptor 3. `{lang}` stands for the folder the manifest's files are in. */
     z.strictObject({ start: z.literal('exec'), argv: z.array(z.string()).min(1) }),

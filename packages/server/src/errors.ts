@@ -83,6 +83,11 @@ export const ERRORS = {
     detail:
       'clientSessionToken "{token}" belongs to a live "{lang}" kernel. Use another token or destroy that kernel.',
   },
+  'nothing-runs': {
+    status: 409,
+    title: 'Nothing runs',
+    detail: 'Nothing runs in kernel "{id}" now.',
+  },
   'code-id-in-use': {
     status: 409,
     title: 'codeId in use',

@@ -38,13 +38,14 @@ export const describeRoute: typeof jsonSchemaTransform = (document) => {
   return described
 }
 
-/** The whole document: a DELETE or PATCH may come without its body, which the generator cannot know. */
+/** The whole document: a body that may be null may as well be missing, which the generator cannot know. */
 export const describeAll: typeof jsonSchemaTransformObject = (document) => {
   const described = jsonSchemaTransformObject(document)
   for (const path of Object.values(described.paths ?? {})) {
-    for (const operation of [path?.delete, path?.patch]) {
-      if (operation && 'requestBody' in operation && operation.requestBody)
-        operation.requestBody = { ...operation.requestBody, required: false }
+    for (const operation of [path?.delete, path?.patch, path?.post]) {
+      const body = operation && 'requestBody' in operation ? operation.requestBody : undefined
+      if (operation && body && JSON.stringify(body).includes('{"type":"null"}'))
+        operation.requestBody = { ...body, required: false }
     }
   }
   return described

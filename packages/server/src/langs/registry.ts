@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { access, constants, mkdir, readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -9,6 +10,11 @@ const run = promisify(execFile)
 
 const PYTHON = '/usr/bin/python3'
 const AGENT_PATH = '/opt/cob/agent.pyz'
+/** What `{lang}` in a manifest stands for; the agent's default. */
+const LANG_FOLDER = '/opt/cob/lang'
+const MANIFEST = 'lang.json'
+/** Of a kernel type's folder: for the server and for tests. */
+const NOT_SHIPPED = /^(lang|conformance)\.json$|\.pyc$|\.md$/
 const BUNDLE_TIMEOUT_MS = 30_000
 const VERSION_TIMEOUT_MS = 5_000
 
@@ -27,12 +33,11 @@ export interface LangsOptions {
  */
 export async function createLangs(options: LangsOptions): Promise<Langs> {
   await mkdir(options.bundleDir, { recursive: true, mode: 0o700 })
-  const folders = (await readdir(options.langsDir, { withFileTypes: true })).filter((entry) =>
-    entry.isDirectory(),
-  )
-  const entries = await Promise.all(
-    folders.map(({ name }) => load(options, path.join(options.langsDir, name))),
-  )
+  const folders = (await readdir(options.langsDir, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => path.join(options.langsDir, name))
+    .filter((folder) => existsSync(path.join(folder, MANIFEST)))
+  const entries = await Promise.all(folders.map((folder) => load(options, folder)))
   entries.sort((a, b) => (a.info.lang < b.info.lang ? -1 : 1))
 
   const byName = new Map<string, Entry>()
@@ -55,7 +60,7 @@ interface Entry {
 }
 
 async function load(options: LangsOptions, folder: string): Promise<Entry> {
-  const file = path.join(folder, 'lang.json')
+  const file = path.join(folder, MANIFEST)
   const parsed = langManifestSchema.safeParse(JSON.parse(await readFile(file, 'utf8')))
   if (!parsed.success) throw new Error(`${file}: ${parsed.error.message}`)
   const manifest = parsed.data
@@ -66,10 +71,13 @@ async function load(options: LangsOptions, folder: string): Promise<Entry> {
     return { info: { ...info, version: null, available: false, install }, lang: undefined }
 
   const bundle = path.join(options.bundleDir, `${lang}.pyz`)
-  await run(PYTHON, ['-I', path.join(options.agentDir, 'bundle.py'), bundle, folder], {
+  const folders = [folder, ...manifest.includes.map((name) => path.join(options.langsDir, name))]
+  const isForked = manifest.evaluator.start === 'fork'
+  await run(PYTHON, ['-I', path.join(options.agentDir, 'bundle.py'), bundle, ...(isForked ? folders : [])], {
     timeout: BUNDLE_TIMEOUT_MS,
     env: {},
   })
+  const files = (await Promise.all(folders.map((each) => findFiles(each, isForked)))).flat()
   return {
     info: { ...info, version, available: true },
     lang: {
@@ -85,10 +93,22 @@ async function load(options: LangsOptions, folder: string): Promise<Entry> {
           '--evaluator',
           JSON.stringify(manifest.evaluator),
         ],
-        files: [{ path: AGENT_PATH, source: bundle }],
+        files: [{ path: AGENT_PATH, source: bundle }, ...files],
       },
     },
   }
+}
+
+/** What of a kernel type's folder is put into its sandboxes as files; the modules of a forked evaluator are in the bundle. */
+async function findFiles(folder: string, isForked: boolean): Promise<{ path: string; source: string }[]> {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true })
+  return entries
+    .filter((entry) => entry.isFile() && !NOT_SHIPPED.test(entry.name))
+    .filter(({ name }) => !isForked || path.extname(name) !== '.py')
+    .map(({ name, parentPath }) => {
+      const source = path.join(parentPath, name)
+      return { path: path.join(LANG_FOLDER, path.relative(folder, source)), source }
+    })
 }
 
 /** Undefined where the interpreter is missing or does not run. */

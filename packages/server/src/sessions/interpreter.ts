@@ -34,6 +34,8 @@ export interface Interpreter {
   start(): Promise<void>
   execute(executionId: string, code: string): void
   supplyInput(executionId: string, text: string): void
+  /** Interrupts the code of this execution; nothing happens when it has ended meanwhile. */
+  interrupt(executionId: string): Promise<void>
   /** Resolves when a new interpreter answers; files stay. */
   restart(): Promise<void>
   sample(): Promise<Usage>
@@ -107,6 +109,11 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       started()
         .request('input', { execution: executionId, text })
         .catch((err) => logger.debug({ err }, 'Input was not taken.'))
+    },
+    async interrupt(executionId) {
+      await started()
+        .request('interrupt', { execution: executionId })
+        .catch((err) => logger.debug({ err }, 'There was nothing to interrupt.'))
     },
     async restart() {
       isRestarting = true

@@ -157,6 +157,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       await execution.settled(waitMs, signal)
       return session.answer(execution, sent)
     },
+    interrupt: async (owner, kernelId) => find(owner, kernelId).interrupt(),
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
     async close() {

@@ -22,7 +22,12 @@ const RICHNESS = [
 
 type Content<Event> = Event extends unknown ? Omit<Event, 'seq' | 'id'> : never
 export type OutputEvent = Content<
-  Extract<AgentEvent, { type: 'stream' | 'display_data' | 'execute_result' | 'error' }>
+  Extract<
+    AgentEvent,
+    {
+      type: 'stream' | 'display_data' | 'update_display_data' | 'clear_output' | 'execute_result' | 'error'
+    }
+  >
 >
 
 type OutputPart = Pick<RunResult, 'stdout' | 'stderr' | 'media' | 'exceptions' | 'value' | 'truncated'>
@@ -92,7 +97,10 @@ export function createOutput(held: Held): Output {
           stream(event.name, event.text)
           break
         case 'display_data':
+        case 'update_display_data':
           display(event.data)
+          break
+        case 'clear_output':
           break
         case 'execute_result':
           value(event.data)

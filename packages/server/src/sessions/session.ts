@@ -123,6 +123,14 @@ export class Session {
     return execution.answer(sent)
   }
 
+  /** Raises KeyboardInterrupt or its like in the running code; resolves when the signal is on its way. Throws `nothing-runs`. */
+  async interrupt(): Promise<void> {
+    this.#throwIfEnding()
+    const { current } = this.#executions
+    if (!current) throw CobError.of('nothing-runs', { id: this.id })
+    await this.#interpreter.interrupt(current.id)
+  }
+
   /** Resolves when a new interpreter answers. Concurrent calls share one restart. */
   restart(): Promise<void> {
     this.#throwIfEnding()

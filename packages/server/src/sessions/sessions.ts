@@ -19,6 +19,8 @@ export interface Sessions {
   info(owner: Owner, kernelId: string): KernelInfo
   /** Starts code, supplies awaited input, or fetches the next part of an execution (spec/api.md, "Running code"). */
   run(owner: Owner, kernelId: string, request: RunCode, options: RunOptions): Promise<RunResult>
+  /** Raises KeyboardInterrupt or its like in the running code. Throws `nothing-runs`. */
+  interrupt(owner: Owner, kernelId: string): Promise<void>
   /** Resolves when a new interpreter answers. */
   restart(owner: Owner, kernelId: string): Promise<void>
   /** Resolves when nothing of the session runs any more. */

@@ -93,6 +93,21 @@ export async function kernelRoutes(
     },
   )
   routes.post(
+    '/v1/kernel/:id/interrupt',
+    {
+      schema: {
+        summary: 'Interrupt the running code; variables stay',
+        params,
+        body: nothing,
+        response: { 204: z.null(), ...notFound, 409: problemResponse('Nothing runs') },
+      },
+    },
+    async ({ owner, params: { id } }, reply) => {
+      await sessions.interrupt(owner, checked(id))
+      return reply.code(204).send(null)
+    },
+  )
+  routes.post(
     '/v1/kernel/:id',
     {
       schema: {

@@ -1,28 +1,34 @@
-"""The event loop: obeys the server, minds the evaluator."""
+"""The event loop: obeys the server, minds the evaluator, serves files."""
 
 import os
 import signal
 
 from . import messages, processes
+from .changes import Changes
 from .evaluator import Evaluator
 from .frames import FrameError
 from .kernel import Kernel
 from .link import Link, LinkClosed
 from .poller import READ, WRITE, Poller
 from .ring import Ring
+from .stream import Attach, Stream
 
+# Connections besides the server's link; one more is closed.
+MAX_STREAMS = 32
 
 class Agent:
-    """One per sandbox. Accepts one connection at a time; a newer one replaces the older."""
+    """One per sandbox. A connection is the server's link if it says so first, a newer one replaces the older; others carry files."""
 
     def __init__(self, listener, spec, lang_folder):
         listener.setblocking(False)
         self._listener = listener
         self._link = None
+        self._streams = []
+        self._work = os.open('.', os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._poller = Poller()
         self._children = _watch_children()
         self._ring = Ring()
-        self._kernel = Kernel(self._ring, lambda: Evaluator(spec, lang_folder))
+        self._kernel = Kernel(self._ring, lambda: Evaluator(spec, lang_folder), Changes(self._work))
 
     def run(self):
         """Never returns."""
@@ -32,10 +38,14 @@ class Agent:
             wanted = {self._listener.fileno(): READ, self._children: READ}
             if self._link is not None:
                 wanted[self._link.fileno()] = READ | (WRITE if self._link.sending else 0)
+            for stream in self._streams:
+                stream.want(wanted)
             timeout = kernel.want(wanted)
             ready = self._poller.wait(wanted, timeout)
             if self._link is not None and self._link.fileno() in ready:
-                self._serve()
+                self._serve(self._link.receive())
+            for stream in tuple(self._streams):
+                self._move(stream, ready)
             if self._listener.fileno() in ready:
                 self._accept()
             kernel.move(ready)
@@ -49,8 +59,25 @@ class Agent:
             connection, _ = self._listener.accept()
         except OSError:
             return  # it hung up before it was taken
-        self._hang_up()
-        self._link = Link(connection)
+        if len(self._streams) >= MAX_STREAMS:
+            connection.close()
+        else:
+            self._streams.append(Stream(connection, self._work, self._kernel.changes.written))
+
+    def _move(self, stream, ready):
+        try:
+            if stream.move(ready):
+                return
+            self._streams.remove(stream)
+            self._poller.forget(stream.fileno())
+            stream.close()
+        except Attach as attach:
+            message, decoder = attach.args
+            self._streams.remove(stream)
+            self._hang_up()
+            self._link = Link(stream.socket, decoder)
+            self._serve((message,))
+            self._serve(self._link.arrived() if self._link else ())
 
     def _hang_up(self):
         if self._link is not None:
@@ -58,9 +85,9 @@ class Agent:
             self._link.close()
             self._link = None
 
-    def _serve(self):
+    def _serve(self, messages_arrived):
         try:
-            for message in self._link.receive():
+            for message in messages_arrived:
                 self._obey(message)
         except (LinkClosed, FrameError, messages.Malformed):
             self._hang_up()

@@ -33,6 +33,11 @@ def encode(message):
     return length.to_bytes(HEADER_BYTES, 'big') + b'\0' + payload
 
 
+def encode_bytes(data, stream=0):
+    """The frame of bytes of one stream."""
+    return b''.join(((len(data) + 5).to_bytes(HEADER_BYTES, 'big'), b'\1', stream.to_bytes(4, 'big'), data))
+
+
 class FrameDecoder:
     """Cuts a byte stream into frames; holds one unfinished frame and what was fed last."""
 

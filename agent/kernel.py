@@ -13,10 +13,11 @@ LAST_WORDS_BYTES = 8 * 1024 * 1024
 
 
 class Kernel:
-    """Starts evaluators with `start_evaluator` and turns what they say into events in `ring`."""
+    """Starts evaluators with `start_evaluator` and turns what they say into events in `ring`. `changes` tells of files."""
 
-    def __init__(self, ring, start_evaluator):
+    def __init__(self, ring, start_evaluator, changes):
         self._ring = ring
+        self.changes = changes
         self._start_evaluator = start_evaluator
         self.evaluator = None
         self.state = 'starting'
@@ -83,6 +84,7 @@ class Kernel:
             self.execution = request_id
             for output in self.evaluator.outputs:
                 output.rest()
+            self.changes.begin()
             self.evaluator.send('execute', request_id, params)
 
     def _ask(self, request_id, method, params):
@@ -205,7 +207,7 @@ class Kernel:
         elif event_type == 'execute_reply':
             if request_id is not None:
                 self._flush_outputs()
-                self._ring.add(event_type, request_id, fields)
+                self._ring.add(event_type, request_id, {**fields, **self.changes.end()})
                 self.execution = None
                 self._asking = False
         elif event_type == 'input_request':

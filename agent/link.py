@@ -12,10 +12,10 @@ class LinkClosed(Exception):
 class Link:
     """Reads requests and sends the ring's events from where the server said it stopped reading."""
 
-    def __init__(self, sock):
-        sock.setblocking(False)
+    def __init__(self, sock, decoder):
+        """`sock` does not block; `decoder` may hold requests that have arrived."""
         self._socket = sock
-        self._decoder = frames.FrameDecoder()
+        self._decoder = decoder
         self._outgoing = memoryview(b'')
         self._sent = None
 
@@ -38,9 +38,12 @@ class Link:
         if not data:
             raise LinkClosed
         self._decoder.feed(data)
+        yield from self.arrived()
+
+    def arrived(self):
+        """The JSON messages taken in; bytes have connections of their own."""
         frame = self._decoder.next()
         while frame is not None:
-            # No byte stream is ever open so far, so bytes frames belong to nothing.
             if frame[0] == frames.KIND_JSON:
                 yield frame[1]
             frame = self._decoder.next()

@@ -27,6 +27,17 @@ _REQUESTS = {
     'ping': {},
 }
 
+# On connections of their own, after the design of 9P: one request at a time, `open` or `write` first.
+_STREAM_REQUESTS = {
+    'open': {'path': _STRINGS},
+    'read': {'offset': int, 'length': int},
+    'list': {},
+    'archive': {},
+    'write': {'path': _STRINGS, 'room': int},
+    'commit': {},
+    'remove': {'path': _STRINGS},
+}
+
 # Types an evaluator may send. Unknown ones are ignored, as a newer evaluator may know more.
 _EVENTS = {
     'ready': {},
@@ -53,11 +64,20 @@ class UnknownMethod(Exception):
 
 def parse_request(message):
     """(id or None, method, params) of a request of the server."""
+    return _parse(message, _REQUESTS)
+
+
+def parse_stream_request(message):
+    """The same of a request on a connection that carries files."""
+    return _parse(message, _STREAM_REQUESTS)
+
+
+def _parse(message, requests):
     _require(isinstance(message, dict), 'a request must be an object')
     method, request_id, params = message.get('method'), message.get('id'), message.get('params')
     _require(isinstance(method, str), 'method must be a string')
     _require(method == 'ack' or _is_id(request_id), 'id must be a string of 1 to 64 characters')
-    fields = _REQUESTS.get(method)
+    fields = requests.get(method)
     if fields is None:
         raise UnknownMethod(request_id, method)
     _require(isinstance(params, dict), 'params must be an object')

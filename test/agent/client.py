@@ -44,8 +44,8 @@ class Connection:
         payload = json.dumps(message).encode()
         self.socket.sendall((len(payload) + 1).to_bytes(4, 'big') + b'\0' + payload)
 
-    def receive(self, timeout=TIMEOUT):
-        """The next message; None at the end; TimeoutError."""
+    def frame(self, timeout=TIMEOUT):
+        """The next frame as (0, message) or (1, bytes); None at the end; TimeoutError."""
         deadline = time.monotonic() + timeout
         while len(self._buffer) < 4 or len(self._buffer) < 4 + int.from_bytes(self._buffer[:4], 'big'):
             if not select.select([self.socket], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -58,8 +58,17 @@ class Connection:
                 return None
             self._buffer += data
         end = 4 + int.from_bytes(self._buffer[:4], 'big')
-        message = json.loads(bytes(self._buffer[5:end]))
+        kind = self._buffer[4]
+        payload = bytes(self._buffer[9 if kind else 5:end])
         del self._buffer[:end]
+        return kind, payload if kind else json.loads(payload)
+
+    def receive(self, timeout=TIMEOUT):
+        """The next message; None at the end; TimeoutError."""
+        frame = self.frame(timeout)
+        if frame is None:
+            return None
+        message = frame[1]
         if self.acknowledging and 'seq' in message:
             self.send({'method': 'ack', 'params': {'seq': message['seq']}})
         return message

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { type AgentEvent, type AgentRequest, agentRequestSchema } from '@cob/protocol'
 import { encodeJsonFrame, FrameDecoder } from '../../packages/server/src/channel/framing.ts'
+import { type FakeFiles, serveFiles } from './fake-files.ts'
 
 type Unnumbered = AgentEvent extends infer E ? (E extends unknown ? Omit<E, 'seq'> : never) : never
 
@@ -9,7 +10,7 @@ type Unnumbered = AgentEvent extends infer E ? (E extends unknown ? Omit<E, 'seq
  * `ask PROMPT`, `hang`, `crash`, `oom`, `garbage`, `set NAME`, `get NAME`.
  */
 export interface FakeAgent {
-  /** Serves one connection; an earlier one is dropped, as the real agent does. */
+  /** Serves one connection. One that attaches replaces the earlier one, as the real agent has it; others carry files. */
   serve(stream: Duplex): void
   /** Breaks the connection as a fault would. */
   disconnect(): void
@@ -18,6 +19,7 @@ export interface FakeAgent {
 
 export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAgent {
   const ring: AgentEvent[] = []
+  const files: FakeFiles = new Map()
   let stream: Duplex | undefined
   let seq = 0
   let running: string | undefined
@@ -127,15 +129,20 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
 
   return {
     serve(next) {
-      stream?.destroy()
-      stream = next
       const decoder = new FrameDecoder()
+      const takeFile = serveFiles(files, next)
       next.on('error', () => {})
       next.on('data', (chunk: Buffer) => {
         for (const frame of decoder.push(chunk)) {
-          if (frame.kind === 'json') obey(agentRequestSchema.parse(frame.json))
+          if (frame.kind === 'json' && Object(frame.json).method === 'attach') {
+            stream?.destroy()
+            stream = next
+          }
+          if (stream !== next) takeFile(frame)
+          else if (frame.kind === 'json') obey(agentRequestSchema.parse(frame.json))
         }
       })
+      next.once('end', () => next.end())
     },
     disconnect: () => stream?.end(),
     stop() {

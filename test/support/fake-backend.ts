@@ -74,6 +74,7 @@ export function createFakeBackend(): FakeBackend {
       return ours
     },
     usage: async (sandbox) => ({ ...known(sandbox).usage }),
+    freeMemory: async (sandbox) => 50_000_000 - known(sandbox).usage.memoryBytes,
     async destroy(sandbox) {
       const found = live.get(sandbox.id)
       if (!found) return

@@ -59,6 +59,7 @@ export function createFakeSessions(backend: FakeBackend, overrides: Partial<Sess
     maxKernelsPerKey: 10,
     maxProcesses: 10,
     maxQueued: 16,
+    maxUploadBytes: 1_000_000,
     maxHeldCharacters: 2 ** 30,
     logger: pino({ level: 'silent' }),
     ...overrides,

@@ -44,7 +44,19 @@ const hostileId = fc.oneof(
 )
 const hints = {
   lang: fc.constantFrom('fake', 'fake', 'f', 'other', 'absent'),
-  code: fc.constantFrom('print a', 'value 1', 'raise E', 'set x', 'ask ?', 'crash', 'oom', 'garbage', ''),
+  code: fc.constantFrom(
+    'print a',
+    'value 1',
+    'raise E',
+    'set x',
+    'ask ?',
+    'ask ?',
+    'ask ?',
+    'crash',
+    'oom',
+    'garbage',
+    '',
+  ),
   resourceLimits: fc.constant({ maxMem: 0 }),
   environ: fc.constant({}),
   codeId: fc.constantFrom('a', 'b'),
@@ -102,29 +114,48 @@ const stray: Arbitrary<FuzzRequest> = fc.record({
   ),
 })
 
+const goodFile = fc.constantFrom('a', 'b', 'c/d', 'c/e')
+const PART = '--b\r\nContent-Disposition: form-data; name="f"; filename='
+
 /** Requests for one operation: such as it accepts, and such as it does not. */
 function requestsFor(name: string, { requestBody, parameters }: Operation, liveId: Arbitrary<string>) {
   const [method = '', path = ''] = name.split(' ')
   const schema = requestBody?.content['application/json']?.schema
   const good = schema ? fromSchema(schema, hints) : undefined
-  const goodBody = good ? good.map((value) => JSON.stringify(value)) : fc.constant('')
+  const isUpload = requestBody?.content['multipart/form-data'] !== undefined
+  const goodBody = good
+    ? good.map((value) => JSON.stringify(value))
+    : isUpload
+      ? goodFile.map((name) => `${PART}"${name}"\r\n\r\nx\r\n--b--\r\n`)
+      : fc.constant('')
   const oddBody = fc.oneof(hostileJson, ...(good ? [nearSchema(good)] : [])).map((json) => Buffer.from(json))
-  const targets = (id: Arbitrary<string>): Arbitrary<string> =>
-    parameters ? id.map((one) => path.replace('{id}', one)) : fc.constant(path)
-  const type = ['content-type', 'application/json'] as const
+  const targets = (id: Arbitrary<string>, file: Arbitrary<string>): Arbitrary<string> =>
+    parameters
+      ? fc.tuple(id, file).map(([one, other]) => path.replace('{id}', one).replace('{path}', other))
+      : fc.constant(path)
+  const type = 'content-type'
+  const contentType = isUpload ? 'multipart/form-data; boundary=b' : 'application/json'
   const meant = { method, operation: name }
   const accepted: Arbitrary<FuzzRequest> = fc
-    .record({ target: targets(liveId), body: goodBody, key })
+    .record({ target: targets(liveId, goodFile), body: goodBody, key })
     .map(({ target, body, key }) => ({
       ...meant,
       isGood: true,
       target,
-      headers: [['authorization', key], ['prefer', 'wait=1'], ...(body === '' ? [] : [type])],
+      headers: [
+        ['authorization', key],
+        ['prefer', 'wait=1'],
+        ...(body === '' ? [] : [[type, contentType] as const]),
+      ],
       body: Buffer.from(body),
     }))
   const odd: Arbitrary<FuzzRequest> = fc
-    .record({ target: targets(fc.oneof(liveId, hostileId)), body: oddBody, headers: hostileHeaders })
-    .map((odd) => ({ ...meant, ...odd, isGood: false, headers: [type, ...odd.headers] }))
+    .record({
+      target: targets(fc.oneof(liveId, hostileId), fc.oneof(goodFile, hostileId)),
+      body: oddBody,
+      headers: hostileHeaders,
+    })
+    .map((odd) => ({ ...meant, ...odd, isGood: false, headers: [[type, contentType], ...odd.headers] }))
   return { accepted, odd }
 }
 

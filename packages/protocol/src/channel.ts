@@ -35,6 +35,9 @@ const mimeBundle = object.refine((bundle) => {
 const displayId = z.string().max(256)
 
 const MAX_FRAMES = 100
+const MAX_CHANGED_FILES = 200
+/** 128 names of 255 bytes, each of them perhaps a lone surrogate. */
+const MAX_PATH = 128 * 256
 /** A place in user code, as an error's traceback has it. `line` counts from 1. */
 const frameSchema = z.object({
   file: z.string().max(4096),
@@ -86,6 +89,47 @@ export const agentRequestSchema = z.discriminatedUnion('method', [
 ])
 export type AgentRequest = z.infer<typeof agentRequestSchema>
 
+const path = z.array(z.string().min(1).max(255)).max(128)
+/**
+ * What the server asks on a connection that carries files, beside the one of {@link agentRequestSchema}; the first frame tells them apart.
+ * One request at a time. `read` and `archive` are answered by bytes frames and, last, `reply`; after the reply to `write` the server
+ * sends the bytes, then `commit`. `fail` ends what was asked for.
+ */
+export const agentStreamRequestSchema = z.discriminatedUnion('method', [
+  /** `{kind: file | folder, size, modified, tag}` of what stands there; `tag` changes with the content. */
+  z.strictObject({ id: requestId, method: z.literal('open'), params: z.strictObject({ path }) }),
+  z.strictObject({
+    id: requestId,
+    method: z.literal('read'),
+    params: z.strictObject({ offset: z.int().min(0), length: z.int().min(0) }),
+  }),
+  /** `{entries: [[name, kind, size, modified]], truncated}` of the open folder. */
+  z.strictObject({ id: requestId, method: z.literal('list'), params: z.strictObject({}) }),
+  /** The open folder as a tar archive. */
+  z.strictObject({ id: requestId, method: z.literal('archive'), params: z.strictObject({}) }),
+  /** `room`: bytes the file may have at most. */
+  z.strictObject({
+    id: requestId,
+    method: z.literal('write'),
+    params: z.strictObject({ path, room: z.int().min(0) }),
+  }),
+  /** Gives what was written its name: `{created, size}`. */
+  z.strictObject({ id: requestId, method: z.literal('commit'), params: z.strictObject({}) }),
+  z.strictObject({ id: requestId, method: z.literal('remove'), params: z.strictObject({ path }) }),
+])
+export type AgentStreamRequest = z.infer<typeof agentStreamRequestSchema>
+
+export const agentStreamMessageSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('reply'), id: requestId, result: z.record(z.string(), z.unknown()) }),
+  z.object({
+    type: z.literal('fail'),
+    id: requestId,
+    code: z.string().max(64),
+    message: z.string().max(4096),
+    details: z.record(z.string(), z.unknown()),
+  }),
+])
+
 /**
  * What the agent tells the server. `seq` rises by one with every event and is never reused while the
  * agent lives; `id` is the request (for output: the execution) it belongs to, null for output that
@@ -136,6 +180,12 @@ export const agentEventSchema = z.discriminatedUnion('type', [
     type: z.literal('execute_reply'),
     status: z.enum(['ok', 'error', 'interrupted']),
     durationMs: z.number().min(0),
+    /** Files in the working directory that were created or changed, `size` in bytes; `moreFiles`: there may be more. */
+    files: z
+      .array(z.object({ path: z.string().max(MAX_PATH), size: z.int().min(0) }))
+      .max(MAX_CHANGED_FILES)
+      .optional(),
+    moreFiles: z.boolean().optional(),
   }),
   z.object({
     ...numbered,

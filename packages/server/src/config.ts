@@ -122,6 +122,10 @@ const configSchema = z.strictObject({
     unit: 'bytes',
     help: 'Largest request body.',
   }),
+  maxUploadBytes: describe(whole(0).default(1_073_741_824), {
+    unit: 'bytes',
+    help: 'Largest file that may be uploaded; what a kernel has room for is bounded by its memory.',
+  }),
   rateLimit: describe(whole(1).default(1_000_000), { help: 'Requests of one key in 15 minutes.' }),
   rateLimitAddress: describe(whole(1).default(20_000), {
     help: 'Requests without a valid key from one address in 15 minutes.',

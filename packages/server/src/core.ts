@@ -79,6 +79,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     maxKernelsPerKey: config.maxKernelsPerKey,
     maxProcesses: config.maxProcesses,
     maxQueued: config.maxQueued,
+    maxUploadBytes: config.maxUploadBytes,
     maxHeldCharacters: Math.floor(getHeapStatistics().heap_size_limit / HEAP_PER_HELD_CHARACTER),
     logger,
   }

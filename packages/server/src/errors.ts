@@ -57,6 +57,47 @@ export const ERRORS = {
     title: 'No such execution',
     detail: 'Kernel "{id}" has no unfetched execution with codeId "{codeId}". Send code to start one.',
   },
+  'malformed-path': {
+    status: 400,
+    title: 'Not a path of a file',
+    detail:
+      '"{path}" is not the path of a file: {problem}. Send names below the working directory, such as data/a.csv.',
+  },
+  'malformed-upload': {
+    status: 400,
+    title: 'Malformed upload',
+    detail:
+      'The body is not multipart/form-data with files: {problem}. Send each file as a part with a filename.',
+  },
+  'file-refused': { status: 403, title: 'File refused', detail: '"{path}" cannot be used: {problem}.' },
+  'no-such-file': {
+    status: 404,
+    title: 'No such file',
+    detail: 'There is no "{path}" in the working directory.',
+  },
+  'file-conflict': { status: 409, title: 'Conflict', detail: '"{path}" cannot be used: {problem}.' },
+  'upload-too-large': {
+    status: 413,
+    title: 'Upload too large',
+    detail: '"{path}" is larger than {max} bytes, the most this server takes (COB_MAX_UPLOAD_BYTES).',
+  },
+  'range-not-satisfiable': {
+    status: 416,
+    title: 'Range not satisfiable',
+    detail: 'Range is "{range}"; "{path}" has {size} bytes.',
+  },
+  'too-many-transfers': {
+    status: 429,
+    title: 'Too many transfers',
+    detail:
+      '{count} transfers of files of kernel "{id}" are under way, the most that may. Try again when one has ended.',
+  },
+  'no-space': {
+    status: 507,
+    title: 'Not enough space',
+    detail:
+      '"{path}" does not fit: {free} bytes are left for it. Remove files, or create a kernel with more memory; files count towards it.',
+  },
   'method-not-allowed': {
     status: 405,
     title: 'Method not allowed',
@@ -98,6 +139,11 @@ export const ERRORS = {
     status: 413,
     title: 'Body too large',
     detail: 'The body is larger than {max} bytes, the most this server accepts.',
+  },
+  'unsupported-upload': {
+    status: 415,
+    title: 'Unsupported media type',
+    detail: 'Content-Type is "{type}"; send multipart/form-data.',
   },
   'unsupported-media-type': {
     status: 415,
@@ -158,6 +204,11 @@ export const ERRORS = {
     detail:
       'The sandbox for "{lang}" could not be started. Try again; the log has the details under this request id.',
   },
+  'transfer-broken': {
+    status: 503,
+    title: 'Transfer broken off',
+    detail: 'The transfer of "{path}" broke off inside the kernel. Try again.',
+  },
   'shutting-down': {
     status: 503,
     title: 'Shutting down',
@@ -197,7 +248,7 @@ export class CobError extends Error {
   readonly status: number
   readonly title: string
   readonly retryAfterS: number | undefined
-  readonly extra: Readonly<Record<string, unknown>>
+  readonly extra: Record<string, unknown>
 
   private constructor(
     code: ErrorCode,
@@ -213,7 +264,13 @@ export class CobError extends Error {
     this.status = entry.status
     this.title = entry.title
     this.retryAfterS = options.retryAfterS
-    this.extra = options.extra ?? {}
+    this.extra = { ...options.extra }
+  }
+
+  /** The same error with more members in its problem document. */
+  with(extra: Readonly<Record<string, unknown>>): CobError {
+    Object.assign(this.extra, extra)
+    return this
   }
 
   static of<C extends ErrorCode>(code: C, params: ErrorParams<C>, options: CobErrorOptions = {}): CobError {

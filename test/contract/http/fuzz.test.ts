@@ -64,7 +64,8 @@ function check({ method, operation }: FuzzRequest, { status, headers, text }: Ra
     return
   }
   const schema = pointer('paths', path, method.toLowerCase(), 'responses', name, 'content', type, 'schema')
-  assert.ok(type in content && ajv.validate(schema, JSON.parse(text)), `${about} ${ajv.errorsText()}`)
+  assert.ok(type in content, about)
+  if (type.endsWith('json')) assert.ok(ajv.validate(schema, JSON.parse(text)), `${about} ${ajv.errorsText()}`)
 }
 
 test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is not documented (seed ${SEED})`, {
@@ -79,7 +80,8 @@ test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is 
       fc.asyncProperty(requests, async (request) => {
         const answer = await send(request)
         check(request, answer)
-        if (answer.status === 201) kernelIds.push(JSON.parse(answer.text).kernelId)
+        if (answer.status === 201 && request.target.startsWith('/v1/kernel/create'))
+          kernelIds.push(JSON.parse(answer.text).kernelId)
         const count = seen.get(request.operation ?? '')
         if (!count) return
         if (request.isGood) count.good++

@@ -46,6 +46,8 @@ export interface Backend {
   connect(sandbox: Sandbox): Promise<Duplex>
   /** Figures from the operating system, not from inside the sandbox. Still answers after the processes died, until destroy. */
   usage(sandbox: Sandbox): Promise<Usage>
+  /** Bytes the sandbox may still use before something of it is killed; what only caches files counts as free. */
+  freeMemory(sandbox: Sandbox): Promise<number>
   /** Resolves when nothing of the sandbox runs and nothing of it is left on the host. Idempotent. */
   destroy(sandbox: Sandbox): Promise<void>
   /** Destroys every sandbox of this backend. Idempotent. */

@@ -28,12 +28,14 @@ class LinkClosedError extends Error {
 }
 
 /** An agent's refusal of one request, by its code. */
-class AgentRefusal extends Error {
+export class AgentRefusal extends Error {
   override readonly name = 'AgentRefusal'
   readonly code: string
-  constructor(code: string, message: string) {
+  readonly details: Readonly<Record<string, unknown>>
+  constructor(code: string, message: string, details: Readonly<Record<string, unknown>> = {}) {
     super(message)
     this.code = code
+    this.details = details
   }
 }
 

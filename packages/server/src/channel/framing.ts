@@ -26,6 +26,15 @@ export function encodeJsonFrame(message: unknown): Buffer {
   return frame
 }
 
+/** The header of a frame that carries `length` bytes of one stream; the bytes follow it. */
+export function encodeBytesHeader(length: number, stream = 0): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES + 1 + STREAM_ID_BYTES)
+  header.writeUInt32BE(1 + STREAM_ID_BYTES + length, 0)
+  header.writeUInt8(FRAME_KIND.bytes, HEADER_BYTES)
+  header.writeUInt32BE(stream, HEADER_BYTES + 1)
+  return header
+}
+
 /**
  * Cuts a byte stream into frames. Holds at most one unfinished frame, in a buffer of at most `maxFrameBytes` plus one chunk, however
  * small the chunks are. Throws `FrameError` and must be dropped then.

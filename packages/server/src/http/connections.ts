@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { CobError } from '../errors.ts'
@@ -12,7 +12,10 @@ export interface ConnectionBounds {
   readonly maxUnanswered: number
   /** ms until the headers are there, from the first byte of a request or, of a new connection, from its start. */
   readonly headersMs: number
-  /** ms until the whole request is there. What nobody reads of a body is thrown away for as long. */
+  /**
+   * ms until the whole request is there, or, where a route takes files, until more of it is. What nobody reads of a body is thrown away
+   * for as long.
+   */
   readonly requestMs: number
   /** ms until the client has taken the answer. */
   readonly answerMs: number
@@ -48,6 +51,26 @@ export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds)
     // More than refused: answers that pile up would make Node stop reading, and then nobody would notice that the client has gone.
     refuseConnection(CobError.of('too-many-unanswered', { max: bounds.maxUnanswered }), socket)
     reply.hijack()
+  })
+  const takingFiles = new WeakSet<IncomingMessage>()
+  // Before every hook, one of which may refuse the request.
+  server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request
+    let taken = socket.bytesRead
+    const timer = setTimeout(() => {
+      const isMore = socket.bytesRead > taken
+      taken = socket.bytesRead
+      if (request.complete) return
+      if (isMore && takingFiles.has(request) && !response.writableEnded) timer.refresh()
+      else refuseConnection(CobError.of('request-timeout', {}), socket)
+    }, bounds.requestMs).unref()
+    // An answered request closes although more of its body is to come.
+    request.once('close', () => {
+      if (request.complete) clearTimeout(timer)
+    })
+  })
+  app.addHook('onRequest', async ({ raw, routeOptions }) => {
+    if (routeOptions.config.takesFiles) takingFiles.add(raw)
   })
   app.addHook('onSend', async ({ raw: { socket } }, reply) => {
     // Closing while a refused body still comes would reset the connection, and the answer may be lost with that (RFC 9112, 9.6).

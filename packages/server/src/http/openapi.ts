@@ -35,12 +35,27 @@ export const describeRoute: typeof jsonSchemaTransform = (document) => {
   const responses = described.schema.response as Record<string, Record<string, unknown>>
   for (const [status, response] of Object.entries(responses))
     response['x-response-description'] = response.description ?? STATUS_CODES[status] ?? status
-  return described
+  // The rest of a path has no name in routes.
+  return { ...described, url: described.url.replace(/\*$/, ':path') }
 }
+
+/** What a route takes as a stream is told in its schema under this name: as `content` of the operation's `requestBody`. */
+export const FILE_BODY = 'x-file-body'
 
 /** The whole document: a body that may be null may as well be missing, which the generator cannot know. */
 export const describeAll: typeof jsonSchemaTransformObject = (document) => {
   const described = jsonSchemaTransformObject(document)
+  for (const path of Object.values(described.paths ?? {})) {
+    for (const operation of [path?.get, path?.put, path?.delete]) {
+      for (const parameter of operation?.parameters ?? [])
+        if ('name' in parameter && parameter.name === '*') parameter.name = 'path'
+    }
+    for (const operation of [path?.put, path?.post]) {
+      if (!operation || !(FILE_BODY in operation)) continue
+      Object.assign(operation, { requestBody: { required: true, content: operation[FILE_BODY] } })
+      delete operation[FILE_BODY]
+    }
+  }
   for (const path of Object.values(described.paths ?? {})) {
     for (const operation of [path?.delete, path?.patch, path?.post]) {
       const body = operation && 'requestBody' in operation ? operation.requestBody : undefined

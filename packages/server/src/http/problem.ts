@@ -23,7 +23,7 @@ export function toProblem(error: CobError, requestId: string): Problem {
 export function createErrorHandler(logger: Logger, maxBodyBytes: number) {
   return (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const error = toCobError(thrown, request, maxBodyBytes)
-    if (error.status >= 500)
+    if (error.status >= 500 && error.code !== 'no-space')
       logger.warn({ err: thrown, requestId: request.id, code: error.code }, 'A request failed.')
     if (error.retryAfterS !== undefined) reply.header('retry-after', error.retryAfterS)
     return reply

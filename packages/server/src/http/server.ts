@@ -15,9 +15,11 @@ import { createOtherMethods } from './method-not-allowed.ts'
 import { describeAll, describeRoute, openapi } from './openapi.ts'
 import { createErrorHandler } from './problem.ts'
 import { authorizeRoutes } from './routes/authorize.ts'
+import { fileRoutes } from './routes/files.ts'
 import { healthRoutes } from './routes/health.ts'
 import { kernelRoutes } from './routes/kernels.ts'
 import { langRoutes } from './routes/langs.ts'
+import { takesFiles } from './upload.ts'
 import { createValidator } from './validation.ts'
 
 declare module 'fastify' {
@@ -28,6 +30,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Needs no key. */
     isPublic?: boolean
+    /** Its body is of any type and size. */
+    takesFiles?: boolean
   }
 }
 
@@ -58,7 +62,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const app = fastify({
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
     bodyLimit: maxBodyBytes,
-    requestTimeout: bounds.requestMs,
+    // Bounded below: how long files may take depends on their size.
+    requestTimeout: 0,
     keepAliveTimeout: bounds.keepAliveMs,
     http: {
       headersTimeout: bounds.headersMs,
@@ -110,7 +115,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   boundConnections(app, bounds)
   app.addHook('preValidation', async (request, reply) => {
     if (request.owner === '' && !isPublic(request)) admission.admitSigned(request, reply)
-    request.body = parseBody(request)
+    if (!takesFiles(request)) request.body = parseBody(request)
   })
   app.addHook('onSend', async (request, reply, payload) => {
     admission.showAllowance(request, reply)
@@ -148,6 +153,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.register(authorizeRoutes, options)
   app.register(langRoutes, options)
   app.register(kernelRoutes, options)
+  app.register(fileRoutes, options)
   app.register(otherMethods)
   return app
 }

@@ -1,6 +1,7 @@
 import type { Isolation, Network } from '@cob/protocol'
 import type { Backend, Sandbox, SandboxLimits, Usage } from '../backend/backend.ts'
 import { type AgentLink, type AgentOutput, createAgentLink } from '../channel/agent-link.ts'
+import { type AgentStream, createAgentStream } from '../channel/agent-stream.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
 
@@ -38,6 +39,10 @@ export interface Interpreter {
   interrupt(executionId: string): Promise<void>
   /** Resolves when a new interpreter answers; files stay. */
   restart(): Promise<void>
+  /** A connection that carries files; whoever opens it closes it. */
+  openStream(): Promise<AgentStream>
+  /** See `Backend.freeMemory`. */
+  freeMemory(): Promise<number>
   sample(): Promise<Usage>
   /** Resolves when nothing of the sandbox runs. Also while it starts. */
   destroy(): Promise<void>
@@ -122,6 +127,14 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       } finally {
         isRestarting = false
       }
+    },
+    async openStream() {
+      if (!sandbox || isOver) throw new Error('the sandbox is gone')
+      return createAgentStream(await backend.connect(sandbox))
+    },
+    async freeMemory() {
+      if (!sandbox || isOver) throw new Error('the sandbox is gone')
+      return backend.freeMemory(sandbox)
     },
     async sample() {
       if (sandbox && !isOver) usage = await backend.usage(sandbox)

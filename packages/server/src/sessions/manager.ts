@@ -24,6 +24,8 @@ export interface SessionsOptions {
   readonly maxProcesses: number
   /** Executions that may wait on one session; at least 1. */
   readonly maxQueued: number
+  /** Bytes of one uploaded file. */
+  readonly maxUploadBytes: number
   /** Characters of code, output and answers that are kept for all sessions together. */
   readonly maxHeldCharacters: number
   readonly logger: Logger
@@ -76,6 +78,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       environ: request.environ ?? {},
       processes: options.maxProcesses,
       maxQueued: options.maxQueued,
+      maxUploadBytes: options.maxUploadBytes,
       held,
       backend: options.backend,
       logger: options.logger,
@@ -158,6 +161,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       return session.answer(execution, sent)
     },
     interrupt: async (owner, kernelId) => find(owner, kernelId).interrupt(),
+    files: (owner, kernelId) => find(owner, kernelId).files,
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
     async close() {

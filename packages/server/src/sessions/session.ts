@@ -6,6 +6,7 @@ import type { Logger } from '../observe/logger.ts'
 import { createDeadline } from './deadline.ts'
 import type { Execution } from './execution.ts'
 import { createExecutions, type Executions } from './executions.ts'
+import { createFiles, type Files } from './files.ts'
 import type { Held } from './holdings.ts'
 import { createInterpreter, type Interpreter, type InterpreterOutput } from './interpreter.ts'
 import type { SessionLimits } from './limits.ts'
@@ -21,6 +22,7 @@ export interface SessionOptions {
   readonly environ: Readonly<Record<string, string>>
   readonly processes: number
   readonly maxQueued: number
+  readonly maxUploadBytes: number
   /** What its owner may make the server keep. */
   readonly held: Held
   readonly backend: Backend
@@ -36,6 +38,7 @@ export class Session {
   readonly token: string
   readonly lang: Lang
   readonly limits: SessionLimits
+  readonly files: Files
   /** Resolves when the session has ended and its sandbox is gone, or could not be removed. */
   readonly gone: Promise<void>
   readonly #gone = Promise.withResolvers<void>()
@@ -74,6 +77,17 @@ export class Session {
       logger: this.#logger,
       onOutput: (event) => this.#onOutput(event),
       onDeath: (reason) => this.#endSoon(reason),
+    })
+    this.files = createFiles({
+      kernelId: options.id,
+      maxUploadBytes: options.maxUploadBytes,
+      memoryBytes: options.limits.memoryKb * 1024,
+      openStream: () => this.#interpreter.openStream(),
+      freeMemory: () => this.#interpreter.freeMemory(),
+      onUse: () => {
+        this.#lastQueryAt = performance.now()
+      },
+      goneError: () => (isEnding(this.#state) ? this.#goneError() : undefined),
     })
     this.#queryDeadline = createDeadline(() => this.#endSoon('query-timeout'))
   }

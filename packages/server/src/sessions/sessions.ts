@@ -1,4 +1,5 @@
 import type { CreateKernel, KernelInfo, RunCode, RunResult } from '@cob/protocol'
+import type { Files } from './files.ts'
 
 /** Who owns a session: the access key that created it. */
 export type Owner = string
@@ -23,6 +24,8 @@ export interface Sessions {
   interrupt(owner: Owner, kernelId: string): Promise<void>
   /** Resolves when a new interpreter answers. */
   restart(owner: Owner, kernelId: string): Promise<void>
+  /** The files in the session's working directory. */
+  files(owner: Owner, kernelId: string): Files
   /** Resolves when nothing of the session runs any more. */
   destroy(owner: Owner, kernelId: string): Promise<void>
   close(): Promise<void>

@@ -54,6 +54,8 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
         isOverLimit: socketBytes > 2 * readNumber(dir, 'memory.kmem.tcp.limit_in_bytes'),
       }
     },
+    cachedBytes: (dir) =>
+      readKey(dir, 'memory.stat', 'total_inactive_file') + readKey(dir, 'memory.stat', 'total_active_file'),
   },
   pids: {
     resource: 'processes',

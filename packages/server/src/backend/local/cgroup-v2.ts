@@ -32,6 +32,8 @@ export const CGROUP_V2_CONTROLLERS: Readonly<Record<string, Controller>> = {
       memoryBytes: readNumber(dir, 'memory.current'),
       oomKills: readKey(dir, 'memory.events', 'oom_kill'),
     }),
+    cachedBytes: (dir) =>
+      readKey(dir, 'memory.stat', 'inactive_file') + readKey(dir, 'memory.stat', 'active_file'),
   },
   pids: {
     resource: 'processes',

@@ -18,6 +18,8 @@ export interface Controller {
   /** Reads back what `limit` wrote; false when the kernel took another value. */
   holds(dir: string, limits: SandboxLimits): boolean
   usage(dir: string): Partial<Usage>
+  /** Bytes of the memory in use that only cache files: the kernel takes them back when they are needed. */
+  cachedBytes?(dir: string): number
 }
 
 /** A directory in one cgroup hierarchy below which this server keeps one group per sandbox. */
@@ -34,6 +36,8 @@ export interface Cgroup {
   limit(limits: SandboxLimits): Promise<void>
   /** Figures of the controllers that exist; kept by the kernel until {@link Cgroup.remove}. */
   usage(): Partial<Usage>
+  /** See {@link Controller.cachedBytes}. */
+  cachedBytes(): number
   /** Ids of all member processes, in the server's process namespace. */
   pids(): number[]
   /** Removes the directories. Rejects when processes are left. Idempotent. */
@@ -56,6 +60,10 @@ export async function createCgroup(bases: readonly CgroupBase[], id: string): Pr
       const figures = parts.flatMap(({ dir, controllers }) => controllers.map((each) => each.usage(dir)))
       return Object.assign({}, ...figures)
     },
+    cachedBytes: () =>
+      parts
+        .flatMap(({ dir, controllers }) => controllers.map((each) => each.cachedBytes?.(dir) ?? 0))
+        .reduce((sum, bytes) => sum + bytes, 0),
     pids: () => [...new Set(parts.flatMap(({ dir }) => readPids(dir)))],
     async remove() {
       for (const { dir } of parts) await removeGroup(dir)

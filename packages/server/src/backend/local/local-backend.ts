@@ -62,6 +62,7 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
       assign: async (sandbox, limits) => find(sandbox).limit(limits),
       connect: async (sandbox) => find(sandbox).connect(),
       usage: async (sandbox) => find(sandbox).usage(),
+      freeMemory: async (sandbox) => find(sandbox).freeMemory(),
       async destroy(sandbox) {
         const found = live.get(sandbox.id)
         if (found) await destroy(found)

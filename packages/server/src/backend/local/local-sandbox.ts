@@ -33,6 +33,7 @@ export interface LocalSandbox extends Sandbox {
   limit(limits: SandboxLimits): Promise<void>
   connect(): Promise<Socket>
   usage(): Usage
+  freeMemory(): number
   /** See `Backend.destroy`; concurrent calls share one promise, a failed one may be repeated. */
   destroy(): Promise<void>
 }
@@ -160,6 +161,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
         })
       }),
     usage,
+    freeMemory: () => limits.memoryBytes - usage().memoryBytes + (cgroup?.cachedBytes() ?? 0),
     destroy() {
       destroying ??= destroy().catch((error: unknown) => {
         destroying = undefined

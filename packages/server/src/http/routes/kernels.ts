@@ -1,6 +1,5 @@
 import {
   createKernelSchema,
-  KERNEL_ID_PATTERN,
   kernelCreatedSchema,
   kernelInfoSchema,
   runCodeSchema,
@@ -11,10 +10,10 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { CobError } from '../../errors.ts'
 import type { Sessions } from '../../sessions/sessions.ts'
+import { kernelParams, toKernelId } from '../kernel-id.ts'
 import { accepts, parseWaitS } from '../negotiation.ts'
 import { problemResponse } from '../openapi.ts'
 
-const params = z.object({ id: z.string().describe('The kernel id') })
 const nothing = z.strictObject({}).nullish()
 const notFound = {
   404: problemResponse('There is no such kernel; `reason` and `terminatedAt` tell of one that has ended'),
@@ -56,24 +55,24 @@ export async function kernelRoutes(
     {
       schema: {
         summary: 'Information about a kernel session',
-        params,
+        params: kernelParams,
         response: { 200: kernelInfoSchema, ...notFound },
       },
     },
-    async ({ owner, params: { id } }) => sessions.info(owner, checked(id)),
+    async ({ owner, params: { id } }) => sessions.info(owner, toKernelId(id)),
   )
   routes.delete(
     '/v1/kernel/:id',
     {
       schema: {
         summary: 'Destroy a kernel session',
-        params,
+        params: kernelParams,
         body: nothing,
         response: { 204: z.null(), ...notFound },
       },
     },
     async ({ owner, params: { id } }, reply) => {
-      await sessions.destroy(owner, checked(id))
+      await sessions.destroy(owner, toKernelId(id))
       return reply.code(204).send(null)
     },
   )
@@ -82,13 +81,13 @@ export async function kernelRoutes(
     {
       schema: {
         summary: 'Restart a kernel session',
-        params,
+        params: kernelParams,
         body: nothing,
         response: { 204: z.null(), ...notFound },
       },
     },
     async ({ owner, params: { id } }, reply) => {
-      await sessions.restart(owner, checked(id))
+      await sessions.restart(owner, toKernelId(id))
       return reply.code(204).send(null)
     },
   )
@@ -97,13 +96,13 @@ export async function kernelRoutes(
     {
       schema: {
         summary: 'Interrupt the running code; variables stay',
-        params,
+        params: kernelParams,
         body: nothing,
         response: { 204: z.null(), ...notFound, 409: problemResponse('Nothing runs') },
       },
     },
     async ({ owner, params: { id } }, reply) => {
-      await sessions.interrupt(owner, checked(id))
+      await sessions.interrupt(owner, toKernelId(id))
       return reply.code(204).send(null)
     },
   )
@@ -113,7 +112,7 @@ export async function kernelRoutes(
       schema: {
         summary: 'Run code, supply input, or fetch the next part of an execution',
         description: 'With `Prefer: wait=N` an execution still running after N seconds answers `continued`.',
-        params,
+        params: kernelParams,
         body: runCodeSchema,
         response: { 200: runResponseSchema, ...notFound },
       },
@@ -127,7 +126,7 @@ export async function kernelRoutes(
       const closed = closing(reply)
       const signal = goneSignal(reply, closed)
       try {
-        const result = await sessions.run(owner, checked(id), body, { waitMs, signal, sent: closed })
+        const result = await sessions.run(owner, toKernelId(id), body, { waitMs, signal, sent: closed })
         if (waitS !== undefined) reply.header('preference-applied', `wait=${waitS}`)
         return { result }
       } catch (error) {
@@ -137,11 +136,6 @@ export async function kernelRoutes(
       }
     },
   )
-}
-
-function checked(id: string): string {
-  if (KERNEL_ID_PATTERN.test(id)) return id
-  throw CobError.of('malformed-kernel-id', { id: id.slice(0, 80) })
 }
 
 /** Resolves when the answer has left this process, or its client is gone. */

@@ -16,13 +16,17 @@ const ENDLESS = {
   'a loop of numpy': 'import numpy\nm = numpy.ones((300, 300))\nprint("runs")\nwhile True: m = m @ m',
 }
 
+/** Starts code and waits until it has printed something. */
+async function untilPrinted(kernel: string, code: string, codeId: string): Promise<void> {
+  let part = await server.run(kernel, code, { prefer: 'wait=0' }, codeId)
+  while (part.stdout === '') part = await server.run(kernel, '', { prefer: 'wait=1' }, codeId)
+}
+
 for (const [what, code] of Object.entries(ENDLESS)) {
   test(`${what} is interrupted and variables stay`, async () => {
     const kernel = await server.create()
     await server.run(kernel, 'x = 42')
-    let part = await server.run(kernel, code, { prefer: 'wait=0' }, 'endless')
-    for (let said = part.stdout; said === ''; said = part.stdout)
-      part = await server.run(kernel, '', { prefer: 'wait=1' }, 'endless')
+    await untilPrinted(kernel, code, 'endless')
     const { status } = await server.call('POST', `/v1/kernel/${kernel}/interrupt`)
     assert.equal(status, 204)
     const end = await server.run(kernel, '', {}, 'endless')
@@ -37,4 +41,26 @@ test('where nothing runs there is nothing to interrupt', async () => {
   const kernel = await server.create()
   const { status, body } = await server.call('POST', `/v1/kernel/${kernel}/interrupt`)
   assert.deepEqual([status, body.code], [409, 'nothing-runs'])
+})
+
+test('code that ignores interrupts is restarted after a while', async () => {
+  const kernel = await server.create()
+  const code = 'import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint("runs")\nwhile True: pass'
+  await untilPrinted(kernel, code, 'stubborn')
+  assert.equal((await server.call('POST', `/v1/kernel/${kernel}/interrupt`)).status, 204)
+  const end = await server.run(kernel, '', {}, 'stubborn')
+  assert.deepEqual([end.status, end.reason], ['terminated', 'restarted'])
+  assert.equal((await server.run(kernel, '6 * 7')).value?.['text/plain'], '42')
+})
+
+test('code that waits its turn will not run once it was interrupted, and what runs goes on', async () => {
+  const kernel = await server.create()
+  const running = server.run(kernel, 'x = input()', { prefer: 'wait=60' }, 'running')
+  const waiting = server.run(kernel, 'open("ran", "w")', {}, 'waiting')
+  await running
+  assert.equal((await server.call('POST', `/v1/kernel/${kernel}/executions/waiting/interrupt`)).status, 204)
+  assert.equal((await waiting).status, 'interrupted')
+  await server.run(kernel, 'answer', {}, 'running')
+  const { value } = await server.run(kernel, 'import os\nx, os.path.exists("ran")')
+  assert.equal(value?.['text/plain'], "('answer', False)")
 })

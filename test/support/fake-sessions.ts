@@ -13,7 +13,7 @@ const fakeLang: Lang = {
     versionCommand: ['/bin/true'],
     install: 'nothing',
     minMemKb: 1000,
-    features: [],
+    features: ['complete', 'inspect'],
     includes: [],
     evaluator: { start: 'exec', argv: ['/bin/true'] },
   },

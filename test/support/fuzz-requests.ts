@@ -42,6 +42,12 @@ const hostileId = fc.oneof(
   fc.string({ unit: character, maxLength: 30 }).map((one) => encodeURIComponent(one.toWellFormed())),
   text.map((one) => one.replaceAll(' ', '+')),
 )
+/** A kernel, and an execution of it. */
+interface Place {
+  readonly id: string
+  readonly executionId: string
+}
+const hostilePlace = fc.record({ id: hostileId, executionId: hostileId })
 const hints = {
   lang: fc.constantFrom('fake', 'fake', 'f', 'other', 'absent'),
   code: fc.constantFrom(
@@ -49,9 +55,7 @@ const hints = {
     'value 1',
     'raise E',
     'set x',
-    'ask ?',
-    'ask ?',
-    'ask ?',
+    ...Array<string>(8).fill('ask ?'),
     'crash',
     'oom',
     'garbage',
@@ -118,7 +122,7 @@ const goodFile = fc.constantFrom('a', 'b', 'c/d', 'c/e')
 const PART = '--b\r\nContent-Disposition: form-data; name="f"; filename='
 
 /** Requests for one operation: such as it accepts, and such as it does not. */
-function requestsFor(name: string, { requestBody, parameters }: Operation, liveId: Arbitrary<string>) {
+function requestsFor(name: string, { requestBody, parameters }: Operation, place: Arbitrary<Place>) {
   const [method = '', path = ''] = name.split(' ')
   const schema = requestBody?.content['application/json']?.schema
   const good = schema ? fromSchema(schema, hints) : undefined
@@ -129,15 +133,19 @@ function requestsFor(name: string, { requestBody, parameters }: Operation, liveI
       ? goodFile.map((name) => `${PART}"${name}"\r\n\r\nx\r\n--b--\r\n`)
       : fc.constant('')
   const oddBody = fc.oneof(hostileJson, ...(good ? [nearSchema(good)] : [])).map((json) => Buffer.from(json))
-  const targets = (id: Arbitrary<string>, file: Arbitrary<string>): Arbitrary<string> =>
+  const targets = (where: Arbitrary<Place>, file: Arbitrary<string>): Arbitrary<string> =>
     parameters
-      ? fc.tuple(id, file).map(([one, other]) => path.replace('{id}', one).replace('{path}', other))
+      ? fc
+          .tuple(where, file)
+          .map(([{ id, executionId }, other]) =>
+            path.replace('{id}', id).replace('{path}', other).replace('{executionId}', executionId),
+          )
       : fc.constant(path)
   const type = 'content-type'
   const contentType = isUpload ? 'multipart/form-data; boundary=b' : 'application/json'
   const meant = { method, operation: name }
   const accepted: Arbitrary<FuzzRequest> = fc
-    .record({ target: targets(liveId, goodFile), body: goodBody, key })
+    .record({ target: targets(place, goodFile), body: goodBody, key })
     .map(({ target, body, key }) => ({
       ...meant,
       isGood: true,
@@ -151,7 +159,7 @@ function requestsFor(name: string, { requestBody, parameters }: Operation, liveI
     }))
   const odd: Arbitrary<FuzzRequest> = fc
     .record({
-      target: targets(fc.oneof(liveId, hostileId), fc.oneof(goodFile, hostileId)),
+      target: targets(fc.oneof(place, hostilePlace), fc.oneof(goodFile, hostileId)),
       body: oddBody,
       headers: hostileHeaders,
     })
@@ -159,10 +167,18 @@ function requestsFor(name: string, { requestBody, parameters }: Operation, liveI
   return { accepted, odd }
 }
 
-/** Requests of all kinds. `kernelIds` are those that were made so far; the last few are used. */
-export function fuzzRequests(kernelIds: readonly string[]): Arbitrary<FuzzRequest> {
-  const liveId = fc.nat(3).map((back) => kernelIds.at(-1 - back) ?? NOBODY)
-  const meant = [...operations].map(([name, operation]) => requestsFor(name, operation, liveId))
+/** Requests of all kinds. `kernelIds` are those that were made so far, `waiting` where code asked; the last few are used. */
+export function fuzzRequests(
+  kernelIds: readonly string[],
+  waiting: readonly Place[],
+): Arbitrary<FuzzRequest> {
+  const live = fc
+    .tuple(fc.nat(3), hints.codeId)
+    .map(([back, executionId]) => ({ id: kernelIds.at(-1 - back) ?? NOBODY, executionId }))
+  const asking = fc.constant({ id: NOBODY, executionId: 'a' }).map((nowhere) => waiting.at(-1) ?? nowhere)
+  const meant = [...operations].map(([name, operation]) =>
+    requestsFor(name, operation, /\/(input|interrupt)$/.test(name) ? asking : live),
+  )
   return fc.oneof(
     { arbitrary: fc.oneof(...meant.map(({ accepted }) => accepted)), weight: 4 },
     { arbitrary: fc.oneof(...meant.map(({ odd }) => odd)), weight: 3 },

@@ -31,7 +31,7 @@ export async function readProblem(socket: Socket): Promise<ProblemAnswer> {
 }
 
 /**
- * Reads one answer, `100 Continue` aside, and leaves the connection as it is. Throws for bytes after it, and for a connection that is
+ * Reads one answer, `100 Continue` aside, and leaves the connection as it is; of a stream only the head. Throws for bytes after it, and for a connection that is
  * closed before it.
  */
 export async function readAnswer(socket: Socket, { isHead = false } = {}): Promise<RawAnswer> {
@@ -51,6 +51,8 @@ export async function readAnswer(socket: Socket, { isHead = false } = {}): Promi
           return [line.slice(0, colon), line.slice(colon + 1).trim()]
         }),
       )
+      // A stream: its end may never come.
+      if (headers.has('transfer-encoding')) return { status, headers, text: '' }
       const size = end + 4 + (isHead ? 0 : Number(headers.get('content-length') ?? 0))
       // Where HEAD itself could not be read, its answer has a body.
       if (bytes.length > size && !isHead) throw new Error(`more than one answer: ${bytes.subarray(size)}`)

@@ -105,9 +105,13 @@ export const exceptionSchema = z.tuple([z.string(), z.array(z.string()), z.boole
 /** `[mime, content]`: text and XML as they are, anything else as a data URI. */
 export const mediaSchema = z.tuple([z.string(), z.string()])
 
+const changedFile = z.object({ path: z.string(), size: z.int().describe('bytes') })
+const runStatus = z.enum(['finished', 'waiting-input', 'continued', 'interrupted', 'terminated'])
+const runReason = z.enum([...END_REASONS, 'restarted'])
+
 export const runResultSchema = z.object({
-  status: z.enum(['finished', 'waiting-input', 'continued', 'interrupted', 'terminated']),
-  reason: z.enum([...END_REASONS, 'restarted']).optional(),
+  status: runStatus,
+  reason: runReason.optional(),
   stdout: z.string(),
   stderr: z.string(),
   media: z.array(mediaSchema),
@@ -118,9 +122,102 @@ export const runResultSchema = z.object({
   executionCount: z.int(),
   durationMs: z.number(),
   truncated: z.boolean(),
+  files: z.array(changedFile).optional().describe('Files the code created or changed'),
+  moreFiles: z.boolean().optional().describe('There may be more files than `files` tells of'),
 })
 export type RunResult = z.infer<typeof runResultSchema>
 export const runResponseSchema = z.object({ result: runResultSchema })
+
+const bundle = z.record(z.string(), z.unknown()).describe('MIME bundle')
+const numbered = { id: z.int().min(1) }
+const shown = {
+  data: bundle,
+  metadata: z.record(z.string(), z.unknown()),
+  displayId: z.string().optional().describe('Names the display, so that a later event can change it'),
+}
+/** What happens in an execution, one after the other; `id` rises by one (spec/api.md, "Running code"). */
+export const executionEventSchema = z.discriminatedUnion('type', [
+  z.object({ ...numbered, type: z.literal('started'), executionId: z.string(), count: z.int() }),
+  z.object({
+    ...numbered,
+    type: z.literal('stream'),
+    name: z.enum(['stdout', 'stderr']),
+    text: z.string(),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('display'),
+    ...shown,
+    update: z.literal(true).optional().describe('Changes the display of that `displayId`'),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('clear'),
+    wait: z.boolean().describe('What was shown so far goes when the next output comes, else at once'),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('result'),
+    data: bundle,
+    metadata: z.record(z.string(), z.unknown()),
+    count: z.int(),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('error'),
+    name: z.string(),
+    args: z.array(z.string()),
+    traceback: z.array(z.string()),
+    before: z.boolean().describe('The code never started to run'),
+    frames: z
+      .array(
+        z.object({
+          file: z.string(),
+          line: z.int().nullable(),
+          name: z.string(),
+          text: z.string().optional(),
+        }),
+      )
+      .optional()
+      .describe('Where it was raised, outermost first'),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('input-request'),
+    prompt: z.string(),
+    password: z.boolean(),
+  }),
+  z.object({
+    ...numbered,
+    type: z.literal('finished'),
+    status: runStatus,
+    reason: runReason.optional(),
+    durationMs: z.number(),
+    files: z.array(changedFile).optional(),
+    moreFiles: z.boolean().optional(),
+  }),
+])
+export type ExecutionEvent = z.infer<typeof executionEventSchema>
+
+export const supplyInputSchema = z.strictObject({ text: z.string() })
+
+const MAX_QUESTION = 1024 * 1024
+/** `cursor` counts Unicode characters from the start of `code`; absent: its end. */
+export const questionSchema = z.strictObject({
+  code: z.string().max(MAX_QUESTION),
+  cursor: z.int().min(0).optional().describe('Unicode characters from the start of `code`; absent: its end'),
+})
+export type Question = z.infer<typeof questionSchema>
+
+export const completionSchema = z.object({
+  matches: z.array(z.object({ text: z.string().max(4096), type: z.string().max(64).optional() })).max(2000),
+  start: z.int().min(0).describe('Where what a match replaces starts, in Unicode characters'),
+  end: z.int().min(0),
+})
+export type Completion = z.infer<typeof completionSchema>
+
+export const inspectionSchema = z.object({ found: z.boolean(), data: bundle })
+export type Inspection = z.infer<typeof inspectionSchema>
 
 export const langInfoSchema = z.object({
   lang: z.string(),

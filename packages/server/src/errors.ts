@@ -29,6 +29,11 @@ export const ERRORS = {
     title: 'Kernel type not installed',
     detail: 'Kernel type "{lang}" is not installed on this server. To install it: {install}.',
   },
+  'feature-missing': {
+    status: 400,
+    title: 'Not available for this kernel type',
+    detail: 'Kernel type "{lang}" has no "{feature}". GET /v1/langs lists the features of each.',
+  },
   'limit-too-low': {
     status: 400,
     title: 'Limit too low',
@@ -55,7 +60,8 @@ export const ERRORS = {
   'no-such-execution': {
     status: 404,
     title: 'No such execution',
-    detail: 'Kernel "{id}" has no unfetched execution with codeId "{codeId}". Send code to start one.',
+    detail:
+      'Kernel "{id}" has no execution "{codeId}" any more, or never had. The last ones are kept for a while; send code to start one.',
   },
   'malformed-path': {
     status: 400,
@@ -106,7 +112,7 @@ export const ERRORS = {
   'not-acceptable-type': {
     status: 406,
     title: 'Not acceptable',
-    detail: 'Accept is "{accept}"; this resource answers application/json.',
+    detail: 'Accept is "{accept}"; this resource answers {offers}.',
   },
   'limits-exceeded': {
     status: 406,
@@ -128,6 +134,22 @@ export const ERRORS = {
     status: 409,
     title: 'Nothing runs',
     detail: 'Nothing runs in kernel "{id}" now.',
+  },
+  'not-waiting': {
+    status: 409,
+    title: 'No question is open',
+    detail: 'Nothing that runs in kernel "{id}" waits for input now.',
+  },
+  'kernel-busy': {
+    status: 409,
+    title: 'Kernel busy',
+    detail: 'Kernel "{id}" is {state}; this can be asked while nothing runs.',
+  },
+  'events-gone': {
+    status: 410,
+    title: 'Events gone',
+    detail:
+      'Events after {after} of execution {executionId} are not kept any more; the first one there is has number {firstId}.',
   },
   'code-id-in-use': {
     status: 409,

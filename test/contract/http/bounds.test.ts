@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { Server } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { kernelCreatedSchema } from '@cob/protocol'
+import type { LogReader } from '../../../packages/server/src/sessions/event-log.ts'
 import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
 import { BEARER, startHttp } from '../../support/http-fixture.ts'
 import { closing, open, readProblem, requestHead } from '../../support/raw-http.ts'
@@ -112,4 +114,57 @@ test('of more connections than may be, the next is closed and the others are ser
     assert.equal((await readProblem(socket)).status, 200)
     socket.destroy()
   }
+})
+
+test('a stream of events in which nothing happens says so, again and again', async (t) => {
+  const http = await startHttp({ bounds: { heartbeatMs: 20 } })
+  t.after(() => http.close())
+  const headers = { authorization: BEARER, 'content-type': 'application/json' }
+  const post = (path: string, body: unknown, accept = '*/*') =>
+    fetch(http.url + path, {
+      method: 'POST',
+      headers: { ...headers, accept },
+      body: JSON.stringify(body),
+    })
+  for (const [accept, heartbeat] of [
+    ['text/event-stream', ': heartbeat\n\n'],
+    ['application/x-ndjson', '{"type":"heartbeat"}\n'],
+  ] as const) {
+    const created = await post('/v1/kernel/create', { lang: 'fake' })
+    const { kernelId } = kernelCreatedSchema.parse(await created.json())
+    const { body } = await post(`/v1/kernel/${kernelId}`, { code: 'hang' }, accept)
+    let text = ''
+    for await (const chunk of body ?? []) {
+      text += Buffer.from(chunk).toString()
+      if (text.endsWith(heartbeat.repeat(3))) break
+    }
+    assert.match(text, /"type":"started"/)
+  }
+})
+
+test('who reads a stream slowly keeps it, who reads nothing of it does not', async (t) => {
+  // More than the buffers of a connection take.
+  const entry = { id: 1, type: 'stream' as const, json: 'x'.repeat(60_000) }
+  const endless: LogReader = { take: () => [entry], state: 'open', close: () => {} }
+  const sessions = { events: () => ({ executionId: 'x', open: () => endless }) }
+  // As above.
+  const hasty = await startHttp({ sessions: sessions as unknown as Sessions, bounds: { answerMs: 400 } })
+  t.after(() => hasty.close())
+  const path = '/v1/kernel/TSSJT2Z4SnmQhxjWMnJljg/executions/x/events'
+  const start = async (): Promise<{ client: Socket; served: Socket }> => {
+    const client = open(hasty)
+    const [served] = await once(hasty.server, 'connection')
+    client.write(requestHead(hasty, `GET ${path}`, `Authorization: ${BEARER}`))
+    return { client, served }
+  }
+  const idle = await start()
+  const idleGone = once(idle.served, 'close')
+  idle.client.pause()
+  const slow = await start()
+  slow.client.on('readable', () => {})
+  const reading = setInterval(() => slow.client.read(), 5)
+  await idleGone
+  assert.equal(slow.served.destroyed, false)
+  clearInterval(reading)
+  for (const { client } of [idle, slow]) client.destroy()
 })

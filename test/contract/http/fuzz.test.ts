@@ -36,7 +36,8 @@ async function send({ method, target, headers, body }: FuzzRequest): Promise<Raw
   for (const [name, value] of headers) lines.push(`${name}: ${value}`)
   socket.write(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), body]))
   const answer = await readAnswer(socket, { isHead: method === 'HEAD' })
-  if (answer.headers.get('connection') === 'close') socket.destroy()
+  if (answer.headers.get('connection') === 'close' || answer.headers.has('transfer-encoding'))
+    socket.destroy()
   return answer
 }
 
@@ -65,7 +66,8 @@ function check({ method, operation }: FuzzRequest, { status, headers, text }: Ra
   }
   const schema = pointer('paths', path, method.toLowerCase(), 'responses', name, 'content', type, 'schema')
   assert.ok(type in content, about)
-  if (type.endsWith('json')) assert.ok(ajv.validate(schema, JSON.parse(text)), `${about} ${ajv.errorsText()}`)
+  if (type.endsWith('json') && !headers.has('transfer-encoding'))
+    assert.ok(ajv.validate(schema, JSON.parse(text)), `${about} ${ajv.errorsText()}`)
 }
 
 test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is not documented (seed ${SEED})`, {
@@ -74,7 +76,8 @@ test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is 
   const seen = new Map([...operations.keys()].map((name) => [name, { good: 0, odd: 0, answered: 0 }]))
   /** Kernels that were made here; most have gone since. */
   const kernelIds: string[] = []
-  const requests = fuzzRequests(kernelIds)
+  const waiting: { id: string; executionId: string }[] = []
+  const requests = fuzzRequests(kernelIds, waiting)
   const fuzz = (seed: number, numRuns: number): Promise<void> =>
     fc.assert(
       fc.asyncProperty(requests, async (request) => {
@@ -82,6 +85,11 @@ test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is 
         check(request, answer)
         if (answer.status === 201 && request.target.startsWith('/v1/kernel/create'))
           kernelIds.push(JSON.parse(answer.text).kernelId)
+        const [, id = ''] = /^\/v1\/kernel\/([\w-]{22})$/.exec(request.target) ?? []
+        if (answer.status === 200 && answer.text.includes('waiting-input'))
+          waiting.push({ id, executionId: JSON.parse(answer.text).result?.executionId })
+        else if (answer.status >= 400 && request.isGood && /\/(input|interrupt)$/.test(request.target))
+          waiting.pop()
         const count = seen.get(request.operation ?? '')
         if (!count) return
         if (request.isGood) count.good++

@@ -55,10 +55,16 @@ export interface AgentLinkOptions {
 
 /** The server's end of the channel to one agent. */
 export interface AgentLink {
-  /** Sends a request and waits for its reply. Rejects with `AgentRefusal` or `LinkClosedError`. */
-  request<M extends Answered>(method: M, params: RequestOf<M>['params']): Promise<Record<string, unknown>>
+  /** Sends a request, with an id of the caller's or a new one, and waits for its reply. Rejects with `AgentRefusal` or `LinkClosedError`. */
+  request<M extends Answered>(
+    method: M,
+    params: RequestOf<M>['params'],
+    id?: string,
+  ): Promise<Record<string, unknown>>
   /** Starts an execution; what becomes of it arrives as events that carry its id. A refusal is the event `fail`. */
   execute(executionId: string, code: string): void
+  /** True: events are taken in but not acknowledged, so that soon the agent stops the code's output. */
+  holdBack(isHeld: boolean): void
   close(): void
 }
 
@@ -86,6 +92,7 @@ class Link implements AgentLink {
   #lastSeq = 0
   #unackedBytes = 0
   #fruitless = 0
+  #isHeld = false
   #closed = false
 
   constructor(options: AgentLinkOptions) {
@@ -113,8 +120,11 @@ class Link implements AgentLink {
     await this.#attaching.promise
   }
 
-  request<M extends Answered>(method: M, params: RequestOf<M>['params']): Promise<Record<string, unknown>> {
-    const id = randomUUID()
+  request<M extends Answered>(
+    method: M,
+    params: RequestOf<M>['params'],
+    id: string = randomUUID(),
+  ): Promise<Record<string, unknown>> {
     const pending = Promise.withResolvers<Record<string, unknown>>()
     if (this.#closed) {
       pending.reject(new LinkClosedError('the link is closed'))
@@ -129,6 +139,11 @@ class Link implements AgentLink {
 
   execute(executionId: string, code: string): void {
     this.#send({ id: executionId, method: 'execute', params: { code } })
+  }
+
+  holdBack(isHeld: boolean): void {
+    this.#isHeld = isHeld
+    this.#acknowledge()
   }
 
   close(): void {
@@ -151,10 +166,13 @@ class Link implements AgentLink {
       this.#lose(new LinkClosedError(`the agent broke the protocol: ${describe(cause)}`, { cause }))
       return
     }
-    if (this.#unackedBytes >= ACK_EVERY_BYTES) {
-      this.#unackedBytes = 0
-      this.#send({ method: 'ack', params: { seq: this.#lastSeq } })
-    }
+    this.#acknowledge()
+  }
+
+  #acknowledge(): void {
+    if (this.#isHeld || this.#unackedBytes < ACK_EVERY_BYTES) return
+    this.#unackedBytes = 0
+    this.#send({ method: 'ack', params: { seq: this.#lastSeq } })
   }
 
   #take(frame: Frame): void {

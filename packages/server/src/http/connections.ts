@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { CobError } from '../errors.ts'
 import { refuseConnection } from './client-error.ts'
@@ -17,8 +18,10 @@ export interface ConnectionBounds {
    * for as long.
    */
   readonly requestMs: number
-  /** ms until the client has taken the answer. */
+  /** ms until the client has taken the answer, or, of one that streams, some more of what waits for it. */
   readonly answerMs: number
+  /** ms of silence in a stream of events until something is sent that means nothing. */
+  readonly heartbeatMs: number
   /** ms a connection without a request is kept. */
   readonly keepAliveMs: number
   /** ms between two looks at who is late. */
@@ -31,6 +34,7 @@ export const CONNECTION_BOUNDS: ConnectionBounds = {
   headersMs: 20_000,
   requestMs: 60_000,
   answerMs: 300_000,
+  heartbeatMs: 15_000,
   keepAliveMs: 75_000,
   checkEveryMs: 5000,
 }
@@ -43,10 +47,25 @@ export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds)
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
 
   const unanswered = new WeakMap<Socket, number>()
+  const sockets = new Set<Socket>()
+  let isClosing = false
+  server.on('connection', (socket: Socket) => {
+    if (isClosing) socket.destroy()
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  // Node closes those that idle at that moment; not those that have never sent a request, nor those that idle later.
+  app.addHook('preClose', async () => {
+    isClosing = true
+    for (const socket of sockets) if (!unanswered.get(socket)) socket.destroySoon()
+  })
   app.addHook('onRequest', async ({ raw: { socket } }, reply) => {
     const count = (unanswered.get(socket) ?? 0) + 1
     unanswered.set(socket, count)
-    reply.raw.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+    reply.raw.once('close', () => {
+      unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1)
+      if (isClosing) socket.end()
+    })
     if (count <= bounds.maxUnanswered) return
     // More than refused: answers that pile up would make Node stop reading, and then nobody would notice that the client has gone.
     refuseConnection(CobError.of('too-many-unanswered', { max: bounds.maxUnanswered }), socket)
@@ -72,16 +91,28 @@ export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds)
   app.addHook('onRequest', async ({ raw, routeOptions }) => {
     if (routeOptions.config.takesFiles) takingFiles.add(raw)
   })
-  app.addHook('onSend', async ({ raw: { socket } }, reply) => {
+  app.addHook('onSend', async ({ raw: { socket } }, reply, payload) => {
     // Closing while a refused body still comes would reset the connection, and the answer may be lost with that (RFC 9112, 9.6).
     const { raw } = reply
     if (raw.shouldKeepAlive && reply.hasHeader('connection')) reply.header('connection', 'keep-alive')
     const start = (): void => {
-      const timer = setTimeout(() => socket.destroy(), bounds.answerMs).unref()
+      let before = taken(socket)
+      const timer = setTimeout(() => {
+        const isMoving =
+          payload instanceof Readable && (socket.writableLength === 0 || taken(socket) > before)
+        before = taken(socket)
+        if (isMoving) timer.refresh()
+        else socket.destroy()
+      }, bounds.answerMs).unref()
       raw.once('close', () => clearTimeout(timer))
     }
     whenItsTurn(raw, start)
   })
+}
+
+/** Bytes that the other side's, or this, kernel has taken. */
+function taken(socket: Socket): number {
+  return socket.bytesWritten - socket.writableLength
 }
 
 /** An answer behind others of its connection has no socket yet. */

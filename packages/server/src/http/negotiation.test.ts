@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseWaitS } from './negotiation.ts'
+import { negotiate, parseWaitS } from './negotiation.ts'
 
 test('Prefer: wait is found among other preferences, in any case, quoted or not', () => {
   for (const [prefer, expected] of [
@@ -34,4 +34,26 @@ test('a Prefer header of nothing but quotes takes no time', () => {
   parseWaitS('"\\'.repeat(8000))
   parseWaitS('"\\"'.repeat(5000))
   assert.ok(performance.now() - startedAt < 200)
+})
+
+test('Accept chooses by weight, then by the order of the offers', () => {
+  const offers = ['application/json', 'text/event-stream', 'application/x-ndjson'] as const
+  for (const [accept, expected] of [
+    [undefined, 'application/json'],
+    ['', 'application/json'],
+    ['*/*', 'application/json'],
+    ['text/html, */*;q=0.8', 'application/json'],
+    ['text/*', 'text/event-stream'],
+    ['application/x-ndjson', 'application/x-ndjson'],
+    ['Text/Event-Stream;charset=utf-8', 'text/event-stream'],
+    ['text/event-stream, application/json', 'application/json'],
+    ['application/json;q=0.5, text/event-stream', 'text/event-stream'],
+    ['application/json; q=0, */*;q=0.1', 'text/event-stream'],
+  ] as const)
+    assert.equal(negotiate(accept, offers), expected, accept)
+  for (const accept of ['text/html', 'application/json;q=0', '*/*;q=0.0'])
+    assert.throws(() => negotiate(accept, offers), {
+      code: 'not-acceptable-type',
+      message: /application\/x-ndjson/,
+    })
 })

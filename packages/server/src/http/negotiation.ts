@@ -18,16 +18,26 @@ export function parseWaitS(prefer: string | string[] | undefined): number | unde
   return undefined
 }
 
-/** Whether an `Accept` header (RFC 9110, 12.5.1) allows `type`; the most specific range decides. */
-export function accepts(header: string | undefined, type: string): boolean {
-  if (header === undefined || header.trim() === '') return true
+/** Of `offers`, best first, the one an `Accept` header (RFC 9110, 12.5.1) likes most. Throws `not-acceptable-type`. */
+export function negotiate<Type extends string>(header: string | undefined, offers: readonly Type[]): Type {
+  const weights = offers.map((offer) => weigh(header, offer))
+  const best = Math.max(...weights)
+  const chosen = offers[weights.indexOf(best)]
+  if (best > 0 && chosen !== undefined) return chosen
+  throw CobError.of('not-acceptable-type', { accept: header ?? '', offers: offers.join(', ') })
+}
+
+/** The weight of `type`, from 0 to 1; the most specific range decides. */
+function weigh(header: string | undefined, type: string): number {
+  if (header === undefined || header.trim() === '') return 1
   const wildcard = `${type.split('/')[0]}/*`
   const ranges = header.split(',').map((range) => {
     const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
-    return { name, excluded: parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter)) }
+    const weight = parameters.map((parameter) => /^q\s*=\s*(.*)$/.exec(parameter)?.[1]).find(Boolean)
+    return { name, weight: weight === undefined ? 1 : Number(weight) || 0 }
   })
   const best = [type, wildcard, '*/*']
     .map((name) => ranges.find((range) => range.name === name))
     .find((range) => range !== undefined)
-  return best !== undefined && !best.excluded
+  return best?.weight ?? 0
 }

@@ -15,6 +15,7 @@ import { createOtherMethods } from './method-not-allowed.ts'
 import { describeAll, describeRoute, openapi } from './openapi.ts'
 import { createErrorHandler } from './problem.ts'
 import { authorizeRoutes } from './routes/authorize.ts'
+import { executionRoutes } from './routes/executions.ts'
 import { fileRoutes } from './routes/files.ts'
 import { healthRoutes } from './routes/health.ts'
 import { kernelRoutes } from './routes/kernels.ts'
@@ -153,6 +154,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.register(authorizeRoutes, options)
   app.register(langRoutes, options)
   app.register(kernelRoutes, options)
+  app.register(executionRoutes, { ...options, heartbeatMs: bounds.heartbeatMs })
   app.register(fileRoutes, options)
   app.register(otherMethods)
   return app

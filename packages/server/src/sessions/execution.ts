@@ -1,11 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { EndReason, RunResult } from '@cob/protocol'
+import { createEventLog, type EventLog, type LogReader, type NewEvent } from './event-log.ts'
 import type { Held } from './holdings.ts'
-import { copy, createOutput, type Output } from './output.ts'
+import { copy, createOutput, type Output, type OutputEvent } from './output.ts'
 
+type Changed = Pick<RunResult, 'files' | 'moreFiles'>
 export type ExecutionEnd =
-  | { readonly status: 'finished' | 'interrupted' }
+  | ({ readonly status: 'finished' | 'interrupted' } & Changed)
   | { readonly status: 'terminated'; readonly reason: EndReason | 'restarted' }
+
+/** What is kept of the events of an execution that ended a while ago. */
+const OLD_EVENTS = 16_384
+/** How long all of them are kept after the end. */
+const KEEP_EVENTS_MS = 60_000
 
 /** Code up to this length counts as nothing, so that small things run however much others hold. */
 const SMALL_CODE = 16_384
@@ -25,7 +32,8 @@ export class Execution {
   readonly id: string = randomUUID()
   readonly codeId: string
   readonly count: number
-  readonly output: Output
+  readonly #output: Output
+  readonly #log: EventLog
   readonly #held: Held
   #code: string
   #startedAt: number | undefined
@@ -33,15 +41,33 @@ export class Execution {
   #end: ExecutionEnd | undefined
   #input: { readonly prompt: string; readonly password: boolean } | undefined
   #inputAnnounced = false
+  /** The number of the event that asks. */
+  #inputEvent = 0
+  #answeredAfter = 0
+  #isHeldBack = false
+  #fetched = false
+  /** Somebody asked for the result as one answer. */
+  #answerWanted = false
   #changed = Promise.withResolvers<void>()
 
-  /** `held` has taken the code's characters. */
-  constructor(code: string, codeId: string | undefined, count: number, held: Held) {
+  /** `held` has taken the code's characters. `onPressure(true)`: who reads the events does not keep up. */
+  constructor(
+    code: string,
+    codeId: string | undefined,
+    { count, held, onPressure }: { count: number; held: Held; onPressure: (isPressing: boolean) => void },
+  ) {
     this.#code = code
     this.codeId = codeId ?? this.id
     this.count = count
     this.#held = held
-    this.output = createOutput(held)
+    this.#output = createOutput(held)
+    this.#log = createEventLog({
+      held,
+      onPressure: (isPressing) => {
+        this.#isHeldBack = isPressing
+        onPressure(isPressing)
+      },
+    })
   }
 
   /** Empty once it has ended. */
@@ -58,12 +84,33 @@ export class Execution {
     return this.#input !== undefined && this.#inputAnnounced
   }
 
+  /** True while the code has to wait for one who reads its events. */
+  get isHeldBack(): boolean {
+    return this.#isHeldBack
+  }
+
+  /** Characters that it keeps for whoever asks. */
+  get characters(): number {
+    return this.#output.characters + this.#log.characters
+  }
+
+  /** True once its end and its last output have been answered, or read as events. */
+  get fetched(): boolean {
+    return this.#fetched
+  }
+
   isCalled(codeId: string): boolean {
     return this.codeId === codeId || this.id === codeId
   }
 
   start(): void {
     this.#startedAt = performance.now()
+    this.#log.append({ type: 'started', executionId: this.id, count: this.count })
+  }
+
+  add(event: OutputEvent): void {
+    this.#output.add(event)
+    this.#log.append(toLogged(event, this.count))
   }
 
   requestInput(prompt: string, password: boolean): void {
@@ -72,11 +119,19 @@ export class Execution {
       password,
     }
     this.#inputAnnounced = false
+    this.#inputEvent = this.#log.nextId
+    this.#log.append({ type: 'input-request', ...this.#input })
     this.#wake()
   }
 
   inputSupplied(): void {
     this.#input = undefined
+    this.#answeredAfter = this.#log.nextId - 1
+  }
+
+  /** The number of the last event before the latest input, 0 without one. */
+  get answeredAfter(): number {
+    return this.#answeredAfter
   }
 
   end(end: ExecutionEnd): void {
@@ -86,7 +141,62 @@ export class Execution {
     this.#input = undefined
     this.#held.give(toHeldCharacters(this.#code))
     this.#code = ''
+    this.#log.append({ type: 'finished', ...end, durationMs: this.#durationMs() })
+    this.#log.end()
     this.#wake()
+  }
+
+  /** Reads its events that follow number `after`; see `EventLog.open`. */
+  read(after: number, onMore: () => void): LogReader {
+    const reader = this.#log.open(after, onMore)
+    return {
+      take: (characters) => {
+        const entries = reader.take(characters)
+        const last = entries.at(-1)
+        if (last && this.#input && last.id >= this.#inputEvent) this.#inputAnnounced = true
+        if (last?.type === 'finished' && !this.#answerWanted) this.#forget()
+        return entries
+      },
+      get state() {
+        return reader.state
+      },
+      close: () => reader.close(),
+    }
+  }
+
+  /** The numbers of the events that can be read, the second one being the next. */
+  get events(): { firstId: number; nextId: number } {
+    const { firstId, nextId } = this.#log
+    return { firstId, nextId }
+  }
+
+  /** State, and output so far as far as it is kept; takes nothing away from any answer. */
+  describe(): RunResult {
+    const output = createOutput({ take: () => true, give: () => {} })
+    for (const { json } of this.#log.entries()) {
+      // Written from a value of this type.
+      const event = toOutput(JSON.parse(json) as NewEvent)
+      if (event) output.add(event)
+    }
+    const part = output.take()
+    if (this.#log.firstId > 1) part.truncated = true
+    return { ...this.#outcome(), ...part, ...this.#identity() }
+  }
+
+  /** Drops what is kept of it. */
+  release(): void {
+    this.#forget()
+    this.#log.shrink(0)
+  }
+
+  /** Drops what nobody will ask for a while after the end. */
+  sweep(now: number): void {
+    if (this.#endedAt !== undefined && now - this.#endedAt > KEEP_EVENTS_MS) this.#log.shrink(OLD_EVENTS)
+  }
+
+  #forget(): void {
+    this.#fetched = true
+    this.#output.release()
   }
 
   /**
@@ -94,6 +204,7 @@ export class Execution {
    * by. Rejects with the signal's reason when it aborts; the execution goes on.
    */
   async settled(waitMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+    this.#answerWanted = true
     const waitUntil = waitMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + waitMs
     while (!this.ended && (this.#input === undefined || this.#inputAnnounced)) {
       const leftMs = waitUntil - performance.now()
@@ -104,23 +215,23 @@ export class Execution {
 
   /** The answer for now; what it contains is not answered again, and counts as held until it is `sent`. */
   answer(sent: Promise<void> = Promise.resolve()): RunResult {
-    const now = performance.now()
     if (this.#input) this.#inputAnnounced = true
-    const { characters } = this.output
+    if (this.ended) this.#fetched = true
+    const { characters } = this.#output
     void sent.finally(() => this.#held.give(characters))
-    return {
-      ...this.#outcome(),
-      ...this.output.take(),
-      executionId: this.id,
-      executionCount: this.count,
-      durationMs:
-        this.#startedAt === undefined
-          ? 0
-          : Math.round(((this.#endedAt ?? now) - this.#startedAt) * 1000) / 1000,
-    }
+    return { ...this.#outcome(), ...this.#output.take(), ...this.#identity() }
   }
 
-  #outcome(): Pick<RunResult, 'status' | 'reason' | 'options'> {
+  #identity(): Pick<RunResult, 'executionId' | 'executionCount' | 'durationMs'> {
+    return { executionId: this.id, executionCount: this.count, durationMs: this.#durationMs() }
+  }
+
+  #durationMs(): number {
+    if (this.#startedAt === undefined) return 0
+    return Math.round(((this.#endedAt ?? performance.now()) - this.#startedAt) * 1000) / 1000
+  }
+
+  #outcome(): Pick<RunResult, 'status' | 'reason' | 'options' | 'files' | 'moreFiles'> {
     if (this.#end) return this.#end
     if (this.#input === undefined) return { status: 'continued' }
     return {
@@ -132,6 +243,50 @@ export class Execution {
   #wake(): void {
     this.#changed.resolve()
     this.#changed = Promise.withResolvers<void>()
+  }
+}
+
+function toLogged(event: OutputEvent, count: number): NewEvent {
+  switch (event.type) {
+    case 'stream':
+      return { type: 'stream', name: event.name, text: event.text }
+    case 'display_data':
+      return { type: 'display', ...shown(event) }
+    case 'update_display_data':
+      return { type: 'display', ...shown(event), update: true }
+    case 'clear_output':
+      return { type: 'clear', wait: event.wait }
+    case 'execute_result':
+      return { type: 'result', data: event.data, metadata: event.metadata, count }
+    case 'error': {
+      const { name, args, traceback, before, frames } = event
+      return { type: 'error', name, args, traceback, before, ...(frames && { frames }) }
+    }
+  }
+}
+
+function shown({ data, metadata, displayId }: Extract<OutputEvent, { displayId?: string | undefined }>) {
+  return { data, metadata, ...(displayId !== undefined && { displayId }) }
+}
+
+/** The way back, of what is output. */
+function toOutput(event: NewEvent): OutputEvent | undefined {
+  switch (event.type) {
+    case 'stream':
+    case 'error':
+      return event
+    case 'display': {
+      const { data, metadata, displayId } = event
+      return event.update && displayId !== undefined
+        ? { type: 'update_display_data', data, metadata, displayId }
+        : { type: 'display_data', data, metadata, displayId }
+    }
+    case 'clear':
+      return { type: 'clear_output', wait: event.wait }
+    case 'result':
+      return { type: 'execute_result', data: event.data, metadata: event.metadata }
+    default:
+      return undefined
   }
 }
 

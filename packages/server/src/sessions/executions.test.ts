@@ -1,32 +1,35 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createExecutions, totalCharacters } from './executions.ts'
-import { createHoldings } from './holdings.ts'
+import { createHoldings, type Held } from './holdings.ts'
+
+const newExecutions = (maxQueued: number, held: Held) =>
+  createExecutions({ maxQueued, held, onPressure: () => {} })
 
 test('results that nobody fetches are bounded in number and in size, the oldest going first', () => {
-  const executions = createExecutions(1, createHoldings(2 ** 30).of('owner'))
+  const executions = newExecutions(1, createHoldings(2 ** 30).of('owner'))
   const finish = (characters: number): string => {
     const { id } = executions.add('kernel', 'code', undefined)
     const display = { seq: 1, id, type: 'display_data', metadata: {} } as const
-    executions.startNext()?.output.add({ ...display, data: { 'text/html': 'x'.repeat(characters) } })
+    executions.startNext()?.add({ ...display, data: { 'text/html': 'x'.repeat(characters) } })
     executions.endCurrent({ status: 'finished' })
     return id
   }
   const ids = Array.from({ length: 20 }, () => finish(10))
   assert.deepEqual(
-    executions.unfetched().map(({ id }) => id),
+    executions.ended().map(({ id }) => id),
     ids.slice(4),
   )
   for (let i = 0; i < 20; i++) finish(15 * 1024 * 1024)
   const last = finish(10)
-  assert.equal(executions.unfetched().length, 3)
-  assert.ok(totalCharacters(executions.unfetched()) <= 32 * 1024 * 1024)
+  assert.ok(executions.ended().length < 5)
+  assert.ok(totalCharacters(executions.ended()) <= 32 * 1024 * 1024)
   assert.ok(executions.find(last))
 })
 
 test('code that waits or runs counts as held until it has ended, then nothing of it does', () => {
   const held = createHoldings(400_000).of('owner')
-  const executions = createExecutions(16, held)
+  const executions = newExecutions(16, held)
   const code = 'x'.repeat(90_000)
   const add = () => executions.add('kernel', code, undefined)
   add()
@@ -35,6 +38,6 @@ test('code that waits or runs counts as held until it has ended, then nothing of
   assert.throws(add, /Code, environments and results/)
   executions.add('kernel', 'small code always runs', undefined)
   executions.endAll({ status: 'terminated', reason: 'restarted' })
-  assert.ok(executions.unfetched().every((execution) => execution.code === ''))
+  assert.ok(executions.ended().every((execution) => execution.code === ''))
   assert.equal(held.take(200_000), true)
 })

@@ -1,10 +1,12 @@
-import type { Owner } from './sessions.ts'
+import type { Owner } from './owner.ts'
 
 /** Characters that one owner makes this server keep: code that waits or runs, output nobody has fetched, answers on their way. */
 export interface Held {
-  /** False, and nothing is taken, when the owner would hold more than is then left free. */
+  /** False, and nothing is taken, when the owner would hold more than is then left free, whatever is given back that can be. */
   take(characters: number): boolean
   give(characters: number): void
+  /** `giveBack` is called when the owner needs room, in the order of these calls; returns how to take that back. */
+  mayReclaim(giveBack: () => void): () => void
 }
 
 export interface Holdings {
@@ -17,6 +19,7 @@ export interface Holdings {
  */
 export function createHoldings(maxCharacters: number): Holdings {
   const byOwner = new Map<Owner, number>()
+  const reclaimable = new Map<Owner, Set<() => void>>()
   let total = 0
   const change = (owner: Owner, characters: number): void => {
     const held = (byOwner.get(owner) ?? 0) + characters
@@ -24,15 +27,30 @@ export function createHoldings(maxCharacters: number): Holdings {
     if (held === 0) byOwner.delete(owner)
     else byOwner.set(owner, held)
   }
+  const fits = (owner: Owner, characters: number): boolean =>
+    characters <= 0 || (byOwner.get(owner) ?? 0) + characters <= maxCharacters - total - characters
   return {
     of: (owner) => ({
       take(characters) {
-        const holds = (byOwner.get(owner) ?? 0) + characters
-        if (characters > 0 && holds > maxCharacters - total - characters) return false
+        if (!fits(owner, characters)) {
+          for (const giveBack of reclaimable.get(owner) ?? []) {
+            giveBack()
+            if (fits(owner, characters)) break
+          }
+          if (!fits(owner, characters)) return false
+        }
         change(owner, characters)
         return true
       },
       give: (characters) => change(owner, -characters),
+      mayReclaim(giveBack) {
+        const owned = reclaimable.get(owner) ?? new Set()
+        reclaimable.set(owner, owned.add(giveBack))
+        return () => {
+          owned.delete(giveBack)
+          if (owned.size === 0 && reclaimable.get(owner) === owned) reclaimable.delete(owner)
+        }
+      },
     }),
   }
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Isolation, Network } from '@cob/protocol'
 import type { Backend, Sandbox, SandboxLimits, Usage } from '../backend/backend.ts'
 import { type AgentLink, type AgentOutput, createAgentLink } from '../channel/agent-link.ts'
@@ -7,6 +8,8 @@ import type { Logger } from '../observe/logger.ts'
 
 /** How long a new interpreter may take to answer before a start or restart counts as failed. */
 const START_TIMEOUT_MS = 30_000
+/** How long a question about typed code may take before it is interrupted. */
+const ANSWER_TIMEOUT_MS = 4000
 const SIGKILL = 9
 const NO_USAGE: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
 
@@ -37,6 +40,10 @@ export interface Interpreter {
   supplyInput(executionId: string, text: string): void
   /** Interrupts the code of this execution; nothing happens when it has ended meanwhile. */
   interrupt(executionId: string): Promise<void>
+  /** Asks about typed code; undefined when there is no answer in time, or nobody to give one. Only while nothing runs. */
+  ask(method: 'complete' | 'inspect', code: string, cursor: number): Promise<unknown>
+  /** True: nothing more of the code's output is wanted for now. */
+  holdBack(isHeld: boolean): void
   /** Resolves when a new interpreter answers; files stay. */
   restart(): Promise<void>
   /** A connection that carries files; whoever opens it closes it. */
@@ -120,6 +127,27 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
         .request('interrupt', { execution: executionId })
         .catch((err) => logger.debug({ err }, 'There was nothing to interrupt.'))
     },
+    async ask(method, code, cursor) {
+      const id = randomUUID()
+      const late = Promise.withResolvers<void>()
+      // Code of the user's that answers may hang; it is interrupted, and what ignores that is not waited for.
+      const interrupt = setTimeout(() => {
+        started()
+          .request('interrupt', { execution: id })
+          .catch(() => {})
+      }, ANSWER_TIMEOUT_MS)
+      const giveUp = setTimeout(late.resolve, 2 * ANSWER_TIMEOUT_MS)
+      try {
+        return await Promise.race([started().request(method, { code, cursor }, id), late.promise])
+      } catch (err) {
+        logger.debug({ err }, 'A question was not answered.')
+        return undefined
+      } finally {
+        clearTimeout(interrupt)
+        clearTimeout(giveUp)
+      }
+    },
+    holdBack: (isHeld) => link?.holdBack(isHeld),
     async restart() {
       isRestarting = true
       try {

@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import type { CreateKernel, Network } from '@cob/protocol'
+import type { CreateKernel, Network, RunCode } from '@cob/protocol'
 import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang, Langs } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
+import type { Execution } from './execution.ts'
 import { createHoldings } from './holdings.ts'
 import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
 import { createReaper } from './reaper.ts'
 import { Session } from './session.ts'
-import type { Owner, Sessions } from './sessions.ts'
+import type { EventSource, Owner, Sessions } from './sessions.ts'
 import { isEnding } from './state.ts'
 import { createTombstones, goneError } from './tombstones.ts'
 
@@ -82,8 +83,8 @@ export function createSessions(options: SessionsOptions): Sessions {
       held,
       backend: options.backend,
       logger: options.logger,
-      onEnding: (ending, unfetched) => {
-        tombstones.add(id, owner, ending, unfetched)
+      onEnding: (ending, executions) => {
+        tombstones.add(id, owner, ending, executions)
         options.logger.info({ kernelId: id, owner, reason: ending.reason }, 'Session ends.')
       },
     })
@@ -119,9 +120,21 @@ export function createSessions(options: SessionsOptions): Sessions {
     return found.lang
   }
 
+  const submit = (owner: Owner, kernelId: string, request: RunCode): Execution => {
+    const { code, codeId } = request
+    const left =
+      codeId !== undefined && code === '' ? tombstones.findExecution(kernelId, owner, codeId) : undefined
+    return left && !left.fetched ? left : find(owner, kernelId).submit(request)
+  }
+  const recall = (owner: Owner, kernelId: string, executionId: string): Execution =>
+    tombstones.findExecution(kernelId, owner, executionId) ?? find(owner, kernelId).execution(executionId)
+
   const reaper = createReaper({
     sessions: () => [...entries.values()].map(({ session }) => session),
-    sweep: () => tombstones.sweep(),
+    sweep: () => {
+      tombstones.sweep()
+      for (const { session } of entries.values()) session.sweep()
+    },
     logger: options.logger,
   })
 
@@ -151,16 +164,34 @@ export function createSessions(options: SessionsOptions): Sessions {
     },
     info: (owner, kernelId) => find(owner, kernelId).info(),
     async run(owner, kernelId, request, { waitMs, signal, sent }) {
-      const { code, codeId } = request
-      const left =
-        codeId !== undefined && code === '' ? tombstones.takeExecution(kernelId, owner, codeId) : undefined
-      if (left) return left.answer(sent)
-      const session = find(owner, kernelId)
-      const execution = session.submit(request)
+      const execution = submit(owner, kernelId, request)
       await execution.settled(waitMs, signal)
-      return session.answer(execution, sent)
+      return execution.answer(sent)
     },
-    interrupt: async (owner, kernelId) => find(owner, kernelId).interrupt(),
+    follow(owner, kernelId, request) {
+      const execution = submit(owner, kernelId, request)
+      return toSource(execution, Math.max(execution.answeredAfter, execution.events.firstId - 1))
+    },
+    execution: (owner, kernelId, executionId) => recall(owner, kernelId, executionId).describe(),
+    events(owner, kernelId, executionId, after) {
+      const execution = recall(owner, kernelId, executionId)
+      const { firstId, nextId } = execution.events
+      if (after !== undefined && after >= nextId) {
+        const problem = `Event ${after} has not happened; the last one of execution ${execution.id} is ${nextId - 1}.`
+        throw CobError.of('invalid-request', { problem })
+      }
+      if (after !== undefined && after + 1 < firstId)
+        throw CobError.of(
+          'events-gone',
+          { after, firstId, executionId: execution.id },
+          { extra: { firstId } },
+        )
+      return toSource(execution, after ?? firstId - 1)
+    },
+    interrupt: async (owner, kernelId, executionId) => find(owner, kernelId).interrupt(executionId),
+    input: (owner, kernelId, text, executionId) => find(owner, kernelId).input(text, executionId),
+    complete: async (owner, kernelId, question) => find(owner, kernelId).complete(question),
+    inspect: async (owner, kernelId, question) => find(owner, kernelId).inspect(question),
     files: (owner, kernelId) => find(owner, kernelId).files,
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
@@ -176,6 +207,10 @@ export function createSessions(options: SessionsOptions): Sessions {
       }
     },
   }
+}
+
+function toSource(execution: Execution, after: number): EventSource {
+  return { executionId: execution.id, open: (onMore) => execution.read(after, onMore) }
 }
 
 /** 128 random bits as base64url; not one that starts with a dash, which a command line would take for an option. */

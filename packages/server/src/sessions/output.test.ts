@@ -122,3 +122,31 @@ test('what would be more than its share is cut, and what nobody wants any more m
   second.add(stdout('y'.repeat(900)))
   assert.equal(second.take().stdout.length, 900)
 })
+
+test('an update replaces the display of its name where it stands', () => {
+  const output = newOutput()
+  const shown = (type: 'display_data' | 'update_display_data', html: string, displayId: string) =>
+    output.add({ type, data: { 'text/html': html }, metadata: {}, displayId })
+  shown('display_data', 'one', 'a')
+  shown('display_data', 'two', 'b')
+  shown('update_display_data', 'three', 'a')
+  shown('update_display_data', 'of nothing', 'c')
+  assert.deepEqual(
+    output.take().media.map(([, content]) => content),
+    ['three', 'two', 'of nothing'],
+  )
+})
+
+test('what is cleared is gone, at once or when the next output comes, and counts no longer', () => {
+  const held = createHoldings(2 ** 20).of('owner')
+  const output = createOutput(held)
+  output.add(stdout('first'))
+  output.add(display({ 'text/html': 'x'.repeat(400_000) }))
+  output.add({ type: 'clear_output', wait: false })
+  assert.equal(output.characters, 0)
+  output.add(stdout('second'))
+  output.add({ type: 'clear_output', wait: true })
+  assert.equal(output.characters, 6)
+  output.add(stdout('third'))
+  assert.deepEqual([output.take().stdout, output.characters], ['third', 0])
+})

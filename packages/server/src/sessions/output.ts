@@ -44,13 +44,16 @@ export interface Output {
 }
 
 /** Counts what it keeps as `held`'s, and cuts what that refuses. */
-export function createOutput(held: Held): Output {
+export function createOutput(held: Pick<Held, 'take' | 'give'>): Output {
   let part = emptyPart()
   let room = fullRoom()
   let characters = 0
   let streamed = 0
   // Serialised: small objects take twenty times as much.
   let valueText: string | undefined
+  // Of each entry of `media`, to be changed later by that name.
+  let displayIds: (string | undefined)[] = []
+  let clearsNext = false
 
   const keeps = (more: number): boolean => {
     if (!held.take(more)) return false
@@ -70,12 +73,36 @@ export function createOutput(held: Held): Output {
     part[name] += fitting.kept
     if (fitting.kept !== '' && ++streamed % PIECES === 0) part[name] = copy(part[name])
   }
-  const display = (data: Record<string, unknown>): void => {
+  const giveBack = (less: number): void => {
+    held.give(less)
+    characters -= less
+  }
+  const display = (data: Record<string, unknown>, displayId: string | undefined, isUpdate: boolean): void => {
     const mime = RICHNESS.find((candidate) => candidate in data) ?? Object.keys(data)[0]
     if (mime === undefined) return
     const content = toMediaContent(mime, data[mime])
-    if (part.media.length < MAX_MEDIA_ENTRIES && fits(content.length)) part.media.push([mime, content])
-    else part.truncated = true
+    const earlier = isUpdate ? displayIds.lastIndexOf(displayId) : -1
+    const replaced = part.media[earlier]
+    if (replaced) {
+      room.rich += replaced[1].length
+      giveBack(replaced[1].length)
+      if (fits(content.length)) part.media[earlier] = [mime, content]
+      else {
+        part.media[earlier] = [replaced[0], '']
+        part.truncated = true
+      }
+    } else if (part.media.length < MAX_MEDIA_ENTRIES && fits(content.length)) {
+      part.media.push([mime, content])
+      displayIds.push(displayId)
+    } else part.truncated = true
+  }
+  const clear = (): void => {
+    clearsNext = false
+    const media = part.media.reduce((sum, [, content]) => sum + content.length, 0)
+    giveBack(part.stdout.length + part.stderr.length + media)
+    room = { ...fullRoom(), rich: room.rich + media }
+    part = { ...emptyPart(), exceptions: part.exceptions }
+    displayIds = []
   }
   const exception = ({ name, args, before, traceback }: Extract<OutputEvent, { type: 'error' }>): void => {
     // A line costs something even if it is empty.
@@ -92,15 +119,19 @@ export function createOutput(held: Held): Output {
 
   return {
     add(event) {
+      if (event.type === 'clear_output') {
+        if (event.wait) clearsNext = true
+        else clear()
+        return
+      }
+      if (clearsNext) clear()
       switch (event.type) {
         case 'stream':
           stream(event.name, event.text)
           break
         case 'display_data':
         case 'update_display_data':
-          display(event.data)
-          break
-        case 'clear_output':
+          display(event.data, event.displayId, event.type === 'update_display_data')
           break
         case 'execute_result':
           value(event.data)
@@ -122,12 +153,15 @@ export function createOutput(held: Held): Output {
       part = emptyPart()
       room = fullRoom()
       valueText = undefined
+      displayIds = []
       characters = 0
       return taken
     },
     release() {
       held.give(characters)
       characters = 0
+      part = { ...emptyPart(), truncated: true }
+      valueText = undefined
     },
   }
 }

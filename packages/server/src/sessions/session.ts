@@ -1,4 +1,14 @@
-import type { EndReason, KernelInfo, Network, RunCode, RunResult } from '@cob/protocol'
+import {
+  type Completion,
+  completionSchema,
+  type EndReason,
+  type Inspection,
+  inspectionSchema,
+  type KernelInfo,
+  type Network,
+  type Question,
+  type RunCode,
+} from '@cob/protocol'
 import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
@@ -28,10 +38,14 @@ export interface SessionOptions {
   readonly backend: Backend
   readonly logger: Logger
   /** Called once, when the session begins to end and before anything waits for it. */
-  readonly onEnding: (ending: Ending, unfetched: readonly Execution[]) => void
+  readonly onEnding: (ending: Ending, executions: readonly Execution[]) => void
 }
 
 const CPU_WEIGHT = 100
+/** When code that goes on after an interrupt is interrupted once more, and when its interpreter is restarted. */
+const INTERRUPT_AGAIN_MS = 1000
+const INTERRUPT_GRACE_MS = 5000
+
 /** One kernel session: its sandbox, its state and its executions. All times are monotonic ms. */
 export class Session {
   readonly id: string
@@ -62,7 +76,11 @@ export class Session {
     this.limits = options.limits
     this.#options = options
     this.#logger = options.logger.child({ kernelId: options.id })
-    this.#executions = createExecutions(options.maxQueued, options.held)
+    this.#executions = createExecutions({
+      maxQueued: options.maxQueued,
+      held: options.held,
+      onPressure: (isPressing) => this.#interpreter.holdBack(isPressing),
+    })
     this.gone = this.#gone.promise
     this.#interpreter = createInterpreter({
       backend: options.backend,
@@ -131,18 +149,49 @@ export class Session {
     return execution
   }
 
-  /** What there is to say of an execution now; one that has ended is not kept after this. */
-  answer(execution: Execution, sent: Promise<void> | undefined): RunResult {
-    if (execution.ended) this.#executions.forget(execution)
-    return execution.answer(sent)
+  /** One of the last executions, by its id or codeId. Throws `no-such-execution`. */
+  execution(codeId: string): Execution {
+    const execution = this.#executions.recall(codeId)
+    if (!execution) throw CobError.of('no-such-execution', { id: this.id, codeId })
+    return execution
   }
 
-  /** Raises KeyboardInterrupt or its like in the running code; resolves when the signal is on its way. Throws `nothing-runs`. */
-  async interrupt(): Promise<void> {
+  /**
+   * Raises KeyboardInterrupt or its like in the running code, or in `codeId` alone; one that waits will not run. Resolves when the
+   * signal is on its way. Code that goes on is interrupted once more; if that has no effect either, the interpreter is restarted. Throws
+   * `nothing-runs`.
+   */
+  async interrupt(codeId?: string): Promise<void> {
     this.#throwIfEnding()
     const { current } = this.#executions
-    if (!current) throw CobError.of('nothing-runs', { id: this.id })
+    const execution = codeId === undefined ? current : this.execution(codeId)
+    if (execution && this.#executions.cancel(execution)) return
+    if (!current || execution !== current) throw CobError.of('nothing-runs', { id: this.id })
     await this.#interpreter.interrupt(current.id)
+    this.#escalate(current)
+  }
+
+  /** Supplies what the running code, or `codeId`, asks for. Throws `not-waiting`. */
+  input(text: string, codeId?: string): void {
+    this.#throwIfEnding()
+    const { current } = this.#executions
+    const execution = codeId === undefined ? current : this.execution(codeId)
+    if (!current || execution !== current || this.#state !== 'waiting-input')
+      throw CobError.of('not-waiting', { id: this.id })
+    this.#supplyInput(current, text)
+  }
+
+  /** What could stand at the cursor. Throws `kernel-busy` and `feature-missing`. */
+  async complete({ code, cursor }: Question): Promise<Completion> {
+    const at = placeOf(code, cursor)
+    const answer = completionSchema.safeParse(await this.#ask('complete', code, at))
+    return answer.success ? answer.data : { matches: [], start: at, end: at }
+  }
+
+  /** What is known of what stands at the cursor. Throws as `complete`. */
+  async inspect({ code, cursor }: Question): Promise<Inspection> {
+    const answer = inspectionSchema.safeParse(await this.#ask('inspect', code, placeOf(code, cursor)))
+    return answer.success ? answer.data : { found: false, data: {} }
   }
 
   /** Resolves when a new interpreter answers. Concurrent calls share one restart. */
@@ -199,6 +248,39 @@ export class Session {
       this.#endSoon('idle-timeout')
   }
 
+  /** Drops what nobody asked for in a while. */
+  sweep(): void {
+    this.#executions.sweep()
+  }
+
+  async #ask(method: 'complete' | 'inspect', code: string, cursor: number): Promise<unknown> {
+    this.#throwIfEnding()
+    const { lang, features } = this.lang.manifest
+    if (!features.includes(method)) throw CobError.of('feature-missing', { lang, feature: method })
+    if (this.#state !== 'idle') throw CobError.of('kernel-busy', { id: this.id, state: this.#state })
+    this.#lastQueryAt = performance.now()
+    const answer = await this.#interpreter.ask(method, code, cursor)
+    this.#throwIfEnding()
+    return answer
+  }
+
+  #escalate(execution: Execution): void {
+    const later = (ms: number, act: () => unknown): void => {
+      const check = (): void => {
+        if (execution.ended || isEnding(this.#state)) return
+        // It may have ended long ago, behind output that its reader has not taken.
+        if (execution.isHeldBack) later(ms, act)
+        else act()
+      }
+      setTimeout(check, ms).unref()
+    }
+    later(INTERRUPT_AGAIN_MS, () => this.#interpreter.interrupt(execution.id))
+    later(INTERRUPT_GRACE_MS, () => {
+      this.#logger.warn({ executionId: execution.id }, 'Code ignores interrupts; the kernel is restarted.')
+      this.restart().catch((err) => this.#logger.error({ err }, 'The kernel did not restart.'))
+    })
+  }
+
   #runNext(): void {
     this.#lastQueryAt = performance.now()
     if (this.#state !== 'idle') return
@@ -229,7 +311,11 @@ export class Session {
         break
       case 'execute_reply':
         this.#queryDeadline.stop()
-        this.#executions.endCurrent({ status: event.status === 'interrupted' ? 'interrupted' : 'finished' })
+        this.#executions.endCurrent({
+          status: event.status === 'interrupted' ? 'interrupted' : 'finished',
+          ...(event.files && event.files.length > 0 && { files: event.files }),
+          ...(event.moreFiles && { moreFiles: true }),
+        })
         this.#become('idle')
         this.#runNext()
         break
@@ -238,7 +324,7 @@ export class Session {
         this.#endSoon('crashed')
         break
       default:
-        current.output.add(event)
+        current.add(event)
     }
   }
 
@@ -275,7 +361,7 @@ export class Session {
     this.#become('terminating', reason)
     this.#queryDeadline.stop()
     this.#executions.endAll({ status: 'terminated', reason })
-    this.#options.onEnding(ending, this.#executions.unfetched())
+    this.#options.onEnding(ending, this.#executions.ended())
     try {
       await this.#interpreter.destroy()
     } finally {
@@ -315,4 +401,10 @@ export class Session {
   #throwIfEnding(): void {
     if (isEnding(this.#state)) throw this.#goneError()
   }
+}
+
+/** A cursor counts Unicode characters; absent, or beyond the end, it is the end. */
+function placeOf(code: string, cursor: number | undefined): number {
+  const length = [...code].length
+  return Math.min(cursor ?? length, length)
 }

@@ -1,8 +1,17 @@
-import type { CreateKernel, KernelInfo, RunCode, RunResult } from '@cob/protocol'
+import type {
+  Completion,
+  CreateKernel,
+  Inspection,
+  KernelInfo,
+  Question,
+  RunCode,
+  RunResult,
+} from '@cob/protocol'
+import type { LogReader } from './event-log.ts'
 import type { Files } from './files.ts'
+import type { Owner } from './owner.ts'
 
-/** Who owns a session: the access key that created it. */
-export type Owner = string
+export type { Owner }
 
 interface RunOptions {
   /** Answer with what there is after this many ms; undefined: wait for the end. */
@@ -13,6 +22,13 @@ interface RunOptions {
   readonly sent?: Promise<void> | undefined
 }
 
+/** The events of one execution, to be read from a place on. */
+export interface EventSource {
+  readonly executionId: string
+  /** See `EventLog.open`. */
+  open(onMore: () => void): LogReader
+}
+
 /** What a front may ask about kernel sessions. Every method throws `CobError` for what a client did wrong. */
 export interface Sessions {
   create(owner: Owner, request: CreateKernel): Promise<{ kernelId: string; created: boolean }>
@@ -20,8 +36,18 @@ export interface Sessions {
   info(owner: Owner, kernelId: string): KernelInfo
   /** Starts code, supplies awaited input, or fetches the next part of an execution (spec/api.md, "Running code"). */
   run(owner: Owner, kernelId: string, request: RunCode, options: RunOptions): Promise<RunResult>
-  /** Raises KeyboardInterrupt or its like in the running code. Throws `nothing-runs`. */
-  interrupt(owner: Owner, kernelId: string): Promise<void>
+  /** What `run` does; the answer is what happens from then on. */
+  follow(owner: Owner, kernelId: string, request: RunCode): EventSource
+  /** State and output so far of one of the last executions, by its id or codeId. */
+  execution(owner: Owner, kernelId: string, executionId: string): RunResult
+  /** Its events, those after number `after`. Throws `events-gone` where they are not kept any more. */
+  events(owner: Owner, kernelId: string, executionId: string, after: number | undefined): EventSource
+  /** See `Session.interrupt`. */
+  interrupt(owner: Owner, kernelId: string, executionId?: string): Promise<void>
+  /** Supplies what the running code asks for. Throws `not-waiting`. */
+  input(owner: Owner, kernelId: string, text: string, executionId?: string): void
+  complete(owner: Owner, kernelId: string, question: Question): Promise<Completion>
+  inspect(owner: Owner, kernelId: string, question: Question): Promise<Inspection>
   /** Resolves when a new interpreter answers. */
   restart(owner: Owner, kernelId: string): Promise<void>
   /** The files in the session's working directory. */

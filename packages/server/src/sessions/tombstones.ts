@@ -11,8 +11,8 @@ export interface Ending {
 
 interface Tombstone extends Ending {
   readonly owner: string
-  /** Executions whose result nobody has fetched yet; dropped early. */
-  unfetched: readonly Execution[]
+  /** The last executions; dropped early. */
+  executions: readonly Execution[]
 }
 
 /** The reason of an end is told for at least this long. */
@@ -25,11 +25,11 @@ const MAX_RESULT_CHARACTERS = 64 * 1024 * 1024
 
 /** What is remembered of sessions that are gone. */
 export interface Tombstones {
-  add(kernelId: string, owner: string, ending: Ending, unfetched: readonly Execution[]): void
+  add(kernelId: string, owner: string, ending: Ending, executions: readonly Execution[]): void
   /** Only to its owner: to anybody else it never was. */
   find(kernelId: string, owner: string): Ending | undefined
-  /** An execution that ended with its session, to be fetched this once. */
-  takeExecution(kernelId: string, owner: string, codeId: string): Execution | undefined
+  /** An execution that ended with its session or shortly before. */
+  findExecution(kernelId: string, owner: string, codeId: string): Execution | undefined
   /** Drops what is old. */
   sweep(): void
 }
@@ -42,19 +42,15 @@ export function createTombstones(): Tombstones {
     return tombstone?.owner === owner ? tombstone : undefined
   }
   return {
-    add(kernelId, owner, ending, unfetched) {
-      const tombstone: Tombstone = { ...ending, owner, unfetched }
+    add(kernelId, owner, ending, executions) {
+      const tombstone: Tombstone = { ...ending, owner, executions }
       tombstones.set(kernelId, tombstone)
-      if (unfetched.length > 0) withResults.push(tombstone)
+      if (executions.length > 0) withResults.push(tombstone)
       this.sweep()
     },
     find,
-    takeExecution(kernelId, owner, codeId) {
-      const tombstone = find(kernelId, owner)
-      const execution = tombstone?.unfetched.find((candidate) => candidate.isCalled(codeId))
-      if (tombstone) tombstone.unfetched = tombstone.unfetched.filter((other) => other !== execution)
-      return execution
-    },
+    findExecution: (kernelId, owner, codeId) =>
+      find(kernelId, owner)?.executions.findLast((candidate) => candidate.isCalled(codeId)),
     sweep() {
       const now = Date.now()
       // Insertion order is the order of ending, so the old ones come first.
@@ -66,11 +62,11 @@ export function createTombstones(): Tombstones {
         withResults[0] &&
         (now - withResults[0].at >= KEEP_RESULTS_MS ||
           withResults.length > MAX_WITH_RESULTS ||
-          totalCharacters(withResults.flatMap((each) => each.unfetched)) > MAX_RESULT_CHARACTERS)
+          totalCharacters(withResults.flatMap((each) => each.executions)) > MAX_RESULT_CHARACTERS)
       ) {
         const oldest = withResults.shift()
-        for (const { output } of oldest?.unfetched ?? []) output.release()
-        if (oldest) oldest.unfetched = []
+        for (const execution of oldest?.executions ?? []) execution.release()
+        if (oldest) oldest.executions = []
       }
     },
   }

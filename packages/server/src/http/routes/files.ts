@@ -7,7 +7,7 @@ import type { FilePath, Files, OpenFile, OpenFolder } from '../../sessions/files
 import type { Sessions } from '../../sessions/sessions.ts'
 import { filePathOf, toFilePath } from '../file-path.ts'
 import { kernelParams, toKernelId } from '../kernel-id.ts'
-import { accepts } from '../negotiation.ts'
+import { negotiate } from '../negotiation.ts'
 import { FILE_BODY, problemResponse } from '../openapi.ts'
 import { parseRange } from '../range.ts'
 import { acceptFileBodies, bytesOf, fileBody, filesOf } from '../upload.ts'
@@ -211,11 +211,10 @@ async function sendFolder(
   folder: OpenFolder,
 ): Promise<FastifyReply> {
   const { accept } = request.headers
-  if (accepts(accept, 'application/json')) {
+  if (negotiate(accept, ['application/json', TAR]) === 'application/json') {
     const listed = await folder.list()
     return reply.send({ path: path.join('/'), ...listed })
   }
-  if (!accepts(accept, TAR)) throw CobError.of('not-acceptable-type', { accept: accept ?? '' })
   const name = encodeName(path.at(-1) ?? 'work')
   reply.headers({ 'content-type': TAR, 'content-disposition': `attachment; filename*=UTF-8''${name}.tar` })
   if (request.method !== 'HEAD') return reply.send(folder.archive())

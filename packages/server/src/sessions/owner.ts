@@ -1,0 +1,2 @@
+/** Who owns a session: the access key that created it. */
+export type Owner = string

@@ -1,4 +1,4 @@
-"""The event loop: obeys the server, minds the evaluator, serves files."""
+"""The event loop: obeys the server, minds the evaluator, serves files and terminals."""
 
 import os
 import signal
@@ -11,13 +11,14 @@ from .kernel import Kernel
 from .link import Link, LinkClosed
 from .poller import READ, WRITE, Poller
 from .ring import Ring
-from .stream import Attach, Stream
+from .stream import Handover, Stream
+from .terminal import Terminal
 
 # Connections besides the server's link; one more is closed.
 MAX_STREAMS = 32
 
 class Agent:
-    """One per sandbox. A connection is the server's link if it says so first, a newer one replaces the older; others carry files."""
+    """One per sandbox. A connection is the server's link if it says so first, a newer one replaces the older; others carry files or a terminal."""
 
     def __init__(self, listener, spec, lang_folder):
         listener.setblocking(False)
@@ -45,7 +46,8 @@ class Agent:
             if self._link is not None and self._link.fileno() in ready:
                 self._serve(self._link.receive())
             for stream in tuple(self._streams):
-                self._move(stream, ready)
+                if stream in self._streams:
+                    self._move(stream, ready)
             if self._listener.fileno() in ready:
                 self._accept()
             kernel.move(ready)
@@ -68,16 +70,29 @@ class Agent:
         try:
             if stream.move(ready):
                 return
+            self._close(stream)
+        except Handover as handover:
             self._streams.remove(stream)
-            self._poller.forget(stream.fileno())
-            stream.close()
-        except Attach as attach:
-            message, decoder = attach.args
-            self._streams.remove(stream)
+            self._take_over(stream.socket, *handover.args)
+
+    def _close(self, stream):
+        self._streams.remove(stream)
+        for fd in stream.descriptors():
+            self._poller.forget(fd)
+        stream.close()
+
+    def _take_over(self, sock, message, decoder):
+        if message['method'] == 'attach':
             self._hang_up()
-            self._link = Link(stream.socket, decoder)
+            self._link = Link(sock, decoder)
             self._serve((message,))
             self._serve(self._link.arrived() if self._link else ())
+            return
+        try:
+            self._streams.append(Terminal(sock, decoder, message, self._kernel.environ))
+        except (FrameError, messages.Malformed, OSError):
+            self._poller.forget(sock.fileno())
+            sock.close()
 
     def _hang_up(self):
         if self._link is not None:
@@ -106,6 +121,10 @@ class Agent:
         elif method == 'ping':
             self._ring.add('reply', request_id, {'result': {}})
         else:
+            if method == 'restart':
+                # Everything is killed, shells too.
+                for terminal in [stream for stream in self._streams if isinstance(stream, Terminal)]:
+                    self._close(terminal)
             self._kernel.obey(self._poller, request_id, method, params)
 
     def _attach(self, request_id, after):
@@ -131,6 +150,8 @@ class Agent:
 
     def _bury(self):
         for pid, status in processes.reap():
+            for stream in self._streams:
+                stream.bury(pid, status)
             if self._kernel.evaluator is not None and pid == self._kernel.evaluator.pid:
                 self._kernel.bury(self._poller, status)
 

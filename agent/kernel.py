@@ -39,6 +39,11 @@ class Kernel:
 
     # Requests of the server.
 
+    @property
+    def environ(self):
+        """The variables that were configured."""
+        return self._environ or {}
+
     def obey(self, poller, request_id, method, params):
         """Carries out a valid request that concerns the interpreter."""
         if method == 'restart':

@@ -38,6 +38,12 @@ _STREAM_REQUESTS = {
     'remove': {'path': _STRINGS},
 }
 
+# On a connection that is a terminal, `terminal` first.
+_TERMINAL_REQUESTS = {
+    'terminal': {'rows': int, 'cols': int},
+    'resize': {'rows': int, 'cols': int},
+}
+
 # Types an evaluator may send. Unknown ones are ignored, as a newer evaluator may know more.
 _EVENTS = {
     'ready': {},
@@ -70,6 +76,11 @@ def parse_request(message):
 def parse_stream_request(message):
     """The same of a request on a connection that carries files."""
     return _parse(message, _STREAM_REQUESTS)
+
+
+def parse_terminal_request(message):
+    """The same of a request on a connection that is a terminal."""
+    return _parse(message, _TERMINAL_REQUESTS)
 
 
 def _parse(message, requests):

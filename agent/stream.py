@@ -10,8 +10,11 @@ READ_BYTES = 256 * 1024
 TURN_BYTES = 1024 * 1024
 
 
-class Attach(Exception):
-    """The first request shows that this is the server's link: (message, decoder with what came behind it)."""
+class Handover(Exception):
+    """The first request shows that this connection is of another kind: (message, decoder with what came behind it)."""
+
+
+_ELSEWHERE = ('attach', 'terminal')
 
 
 class Stream:
@@ -31,12 +34,19 @@ class Stream:
     def fileno(self):
         return self.socket.fileno()
 
+    def descriptors(self):
+        """Those it may wait for; to be forgotten before it is closed."""
+        return (self.fileno(),)
+
+    def bury(self, pid, status):
+        """A child has ended; none of a stream's."""
+
     def want(self, wanted):
         """Adds what to wait for: while it has something to do, it takes no more requests."""
         wanted[self.fileno()] = WRITE if self._unfinished else READ
 
     def move(self, ready):
-        """Goes on for a while; False when the connection is over, Attach when it is of the other kind."""
+        """Goes on for a while; False when the connection is over, Handover when it is of another kind."""
         if self.fileno() not in ready:
             return True
         try:
@@ -82,8 +92,8 @@ class Stream:
                 self._take(value[1])
 
     def _obey(self, message):
-        if self._is_new and isinstance(message, dict) and message.get('method') == 'attach':
-            raise Attach(message, self._decoder)
+        if self._is_new and isinstance(message, dict) and message.get('method') in _ELSEWHERE:
+            raise Handover(message, self._decoder)
         self._is_new = False
         self._request_id, method, params = messages.parse_stream_request(message)
         self._try(lambda: self._answer(self._files.request(method, params)))

@@ -38,6 +38,8 @@ const FOR_TESTS = [
     packageName: 'iproute2',
     isThere: () => ['/usr/sbin/ip', '/sbin/ip', '/usr/bin/ip'].some(existsSync),
   },
+  { name: 'vim', packageName: 'vim', isThere: () => existsSync('/usr/bin/vim') },
+  { name: 'top', packageName: 'procps', isThere: () => existsSync('/usr/bin/top') },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
 const FOR_MACHINE = [

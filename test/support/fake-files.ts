@@ -46,6 +46,9 @@ export function serveFiles(files: FakeFiles, stream: Duplex): (frame: Frame) => 
       }
       case 'remove':
         return files.delete(params.path.join('/')) ? {} : 'not-found'
+      case 'terminal':
+      case 'resize':
+        return 'refused'
       default:
         return method satisfies never
     }

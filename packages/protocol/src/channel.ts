@@ -89,9 +89,14 @@ export const agentRequestSchema = z.discriminatedUnion('method', [
 ])
 export type AgentRequest = z.infer<typeof agentRequestSchema>
 
+/** As `struct winsize` has them (ioctl_tty(2)). */
+const cells = z.int().min(1).max(0xffff)
+export const terminalSize = z.strictObject({ rows: cells, cols: cells })
+export type TerminalSize = z.infer<typeof terminalSize>
+
 const path = z.array(z.string().min(1).max(255)).max(128)
 /**
- * What the server asks on a connection that carries files, beside the one of {@link agentRequestSchema}; the first frame tells them apart.
+ * What the server asks on a connection that carries files or a terminal, beside the one of {@link agentRequestSchema}; the first frame tells them apart.
  * One request at a time. `read` and `archive` are answered by bytes frames and, last, `reply`; after the reply to `write` the server
  * sends the bytes, then `commit`. `fail` ends what was asked for.
  */
@@ -116,6 +121,10 @@ export const agentStreamRequestSchema = z.discriminatedUnion('method', [
   /** Gives what was written its name: `{created, size}`. */
   z.strictObject({ id: requestId, method: z.literal('commit'), params: z.strictObject({}) }),
   z.strictObject({ id: requestId, method: z.literal('remove'), params: z.strictObject({ path }) }),
+  /** A shell on a terminal of this size. Bytes go both ways; `{exit}` comes when the shell has ended. */
+  z.strictObject({ id: requestId, method: z.literal('terminal'), params: terminalSize }),
+  /** Needs no answer. Only while a shell runs. */
+  z.strictObject({ id: requestId, method: z.literal('resize'), params: terminalSize }),
 ])
 export type AgentStreamRequest = z.infer<typeof agentStreamRequestSchema>
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { terminalSize } from './channel.ts'
 
 /** Schemas of the v1 kernel API's bodies: the contract's fields first, then ours. Memory in KB, times in ms. */
 
@@ -198,6 +199,25 @@ export const executionEventSchema = z.discriminatedUnion('type', [
   }),
 ])
 export type ExecutionEvent = z.infer<typeof executionEventSchema>
+
+/** What becomes of a session, as its stream of events tells it (spec/api.md, "Streams"). */
+export const sessionEventSchema = z.discriminatedUnion('name', [
+  z.object({ name: z.literal('started') }),
+  z.object({ name: z.literal('restarted') }),
+  z.object({ name: z.literal('terminated'), reason: endReasonSchema }),
+  z.object({ name: z.literal('resource-warning'), reason: z.enum(['memory', 'cpu-credit']) }),
+])
+export type SessionEvent = z.infer<typeof sessionEventSchema>
+
+/** What a client sends to a terminal; `chars` are base64 of bytes. */
+export const terminalInputSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('stdin'), chars: z.base64() }),
+  z.strictObject({ type: z.literal('resize'), ...terminalSize.shape }),
+  z.strictObject({ type: z.literal('ping') }),
+  z.strictObject({ type: z.literal('restart') }),
+])
+/** What a terminal sends; the `data` of `out` is base64 of bytes, never ending within a character of UTF-8. */
+export type TerminalOutput = { type: 'out'; data: string } | { type: 'error'; data: string }
 
 export const supplyInputSchema = z.strictObject({ text: z.string() })
 

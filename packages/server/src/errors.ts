@@ -157,6 +157,11 @@ export const ERRORS = {
     detail:
       'codeId "{codeId}" names an execution that has not been fetched. Send empty code to fetch it, or use another codeId.',
   },
+  'upgrade-required': {
+    status: 426,
+    title: 'Upgrade required',
+    detail: '{path} is a WebSocket; connect with one (RFC 6455).',
+  },
   'payload-too-large': {
     status: 413,
     title: 'Body too large',
@@ -176,6 +181,16 @@ export const ERRORS = {
     status: 429,
     title: 'Quota exceeded',
     detail: 'This key has {count} live kernels, the most it may have. Destroy one first.',
+  },
+  'too-many-terminals': {
+    status: 429,
+    title: 'Too many terminals',
+    detail: 'Kernel "{id}" has {count} terminals, the most it may have. Close one first.',
+  },
+  'too-many-watchers': {
+    status: 429,
+    title: 'Too many watchers',
+    detail: '{count} clients watch kernel "{id}", the most that may.',
   },
   'queue-full': {
     status: 429,

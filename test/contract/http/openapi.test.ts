@@ -52,6 +52,8 @@ test('the document describes every operation there is, and nothing else', () => 
       'get /v1/kernel/{id}/files',
       'get /v1/kernel/{id}/files/{path}',
       'get /v1/kernels',
+      'get /v1/stream/kernel/{id}/events',
+      'get /v1/stream/kernel/{id}/pty',
       'get /v1/langs',
       'patch /v1/kernel/{id}',
       'post /v1/kernel/create',
@@ -88,12 +90,15 @@ test('every response has a description, and every error is a problem document', 
     for (const [status, { description, content }] of Object.entries(operation.responses)) {
       assert.notEqual(description, 'Default Response', `${method} ${path} ${status}`)
       const expected =
-        status === '204' ? [] : [/^[45]/.test(status) ? 'application/problem+json' : 'application/json']
+        status === '204' || status === '101'
+          ? []
+          : [/^[45]/.test(status) ? 'application/problem+json' : 'application/json']
       // A file is of any type, and events come in two.
       const found = Object.keys(content ?? {}).filter(
         (type) => !/octet-stream|x-tar|event-stream|ndjson/.test(type),
       )
-      const isOther = status === '206' || (status === '200' && path.endsWith('/events'))
+      const isOther =
+        status === '206' || (status === '200' && path.endsWith('/executions/{executionId}/events'))
       assert.deepEqual(found, isOther ? [] : expected, `${method} ${path} ${status}`)
     }
   }

@@ -14,7 +14,7 @@ const STALL_MS = 60_000
 
 type RequestOf<M extends AgentStreamRequest['method']> = Extract<AgentStreamRequest, { method: M }>
 
-/** A connection to one agent that carries files. One request at a time. */
+/** A connection to one agent that carries files, or a terminal. One request at a time. */
 export interface AgentStream {
   /** Rejects with `AgentRefusal` or what ended the connection. */
   request<M extends AgentStreamRequest['method']>(
@@ -23,6 +23,8 @@ export interface AgentStream {
   ): Promise<Record<string, unknown>>
   /** The bytes that answer a request; fails as `request` does. Whoever destroys it ends the connection. */
   download<M extends AgentStreamRequest['method']>(method: M, params: RequestOf<M>['params']): Readable
+  /** A request without an answer. */
+  notify<M extends AgentStreamRequest['method']>(method: M, params: RequestOf<M>['params']): void
   /** Resolves when more may be written; rejects when the agent refuses the rest. */
   write(bytes: Uint8Array): Promise<void>
   /** Idempotent. What was not committed vanishes. */
@@ -35,6 +37,7 @@ export function createAgentStream(duplex: Duplex): AgentStream {
   let waiting: PromiseWithResolvers<Record<string, unknown>> | undefined
   let bytes: Readable | undefined
   let failure: Error | undefined
+  let isTerminal = false
 
   const fail = (error: Error): void => {
     failure ??= error
@@ -45,8 +48,8 @@ export function createAgentStream(duplex: Duplex): AgentStream {
     closing.abort(failure)
   }
   const stalled = setTimeout(() => {
-    // A paused connection waits for our client, not for the agent.
-    if (duplex.isPaused()) stalled.refresh()
+    // A paused connection waits for our client, not for the agent; a terminal, for whoever sits there.
+    if (duplex.isPaused() || isTerminal) stalled.refresh()
     else if (waiting || duplex.writableNeedDrain) fail(new Error(`the agent did nothing for ${STALL_MS} ms`))
     else stalled.refresh()
   }, STALL_MS).unref()
@@ -84,16 +87,22 @@ export function createAgentStream(duplex: Duplex): AgentStream {
     fail(new Error('the connection to the agent broke'))
   })
 
+  const notify: AgentStream['notify'] = (method, params) => {
+    if (failure) return
+    stalled.refresh()
+    duplex.write(encodeJsonFrame({ id: randomUUID(), method, params }))
+  }
   const request: AgentStream['request'] = (method, params) => {
     if (failure) return Promise.reject(failure)
     const answered = Promise.withResolvers<Record<string, unknown>>()
     waiting = answered
-    stalled.refresh()
-    duplex.write(encodeJsonFrame({ id: randomUUID(), method, params }))
+    isTerminal = method === 'terminal'
+    notify(method, params)
     return answered.promise
   }
   return {
     request,
+    notify,
     download(method, params) {
       const made = new Readable({
         highWaterMark: READ_AHEAD_BYTES,

@@ -193,6 +193,9 @@ export function createSessions(options: SessionsOptions): Sessions {
     complete: async (owner, kernelId, question) => find(owner, kernelId).complete(question),
     inspect: async (owner, kernelId, question) => find(owner, kernelId).inspect(question),
     files: (owner, kernelId) => find(owner, kernelId).files,
+    openTerminal: async (owner, kernelId, size) => find(owner, kernelId).openTerminal(size),
+    watch: (owner, kernelId, watcher) => find(owner, kernelId).watch(watcher),
+    touch: (owner, kernelId) => find(owner, kernelId).touch(),
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
     async close() {

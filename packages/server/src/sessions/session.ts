@@ -8,6 +8,7 @@ import {
   type Network,
   type Question,
   type RunCode,
+  type SessionEvent,
 } from '@cob/protocol'
 import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
@@ -21,7 +22,9 @@ import type { Held } from './holdings.ts'
 import { createInterpreter, type Interpreter, type InterpreterOutput } from './interpreter.ts'
 import type { SessionLimits } from './limits.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
+import { createTerminals, type OpenTerminal } from './terminals.ts'
 import { type Ending, goneError } from './tombstones.ts'
+import { createWatchers, type Watchers } from './watchers.ts'
 
 export interface SessionOptions {
   readonly id: string
@@ -53,12 +56,14 @@ export class Session {
   readonly lang: Lang
   readonly limits: SessionLimits
   readonly files: Files
+  readonly openTerminal: OpenTerminal
   /** Resolves when the session has ended and its sandbox is gone, or could not be removed. */
   readonly gone: Promise<void>
   readonly #gone = Promise.withResolvers<void>()
   readonly #options: SessionOptions
   readonly #logger: Logger
   readonly #executions: Executions
+  readonly #watchers: Watchers
   readonly #interpreter: Interpreter
   readonly #createdAt = performance.now()
   readonly #queryDeadline: ReturnType<typeof createDeadline>
@@ -96,15 +101,18 @@ export class Session {
       onOutput: (event) => this.#onOutput(event),
       onDeath: (reason) => this.#endSoon(reason),
     })
-    this.files = createFiles({
+    this.#watchers = createWatchers(options.id)
+    const connection = {
       kernelId: options.id,
+      openStream: () => this.#interpreter.openStream(),
+      onUse: () => this.touch(),
+    }
+    this.openTerminal = createTerminals(connection)
+    this.files = createFiles({
+      ...connection,
       maxUploadBytes: options.maxUploadBytes,
       memoryBytes: options.limits.memoryKb * 1024,
-      openStream: () => this.#interpreter.openStream(),
       freeMemory: () => this.#interpreter.freeMemory(),
-      onUse: () => {
-        this.#lastQueryAt = performance.now()
-      },
       goneError: () => (isEnding(this.#state) ? this.#goneError() : undefined),
     })
     this.#queryDeadline = createDeadline(() => this.#endSoon('query-timeout'))
@@ -194,6 +202,19 @@ export class Session {
     return answer.success ? answer.data : { found: false, data: {} }
   }
 
+  /** It is in use: its idle time starts anew. */
+  touch(): void {
+    this.#lastQueryAt = performance.now()
+  }
+
+  /** Tells what becomes of it, first that it has started; returns how to stop that. Throws `too-many-watchers`. */
+  watch(watcher: (event: SessionEvent) => void): () => void {
+    this.#throwIfEnding()
+    const stop = this.#watchers.add(watcher)
+    watcher({ name: 'started' })
+    return stop
+  }
+
   /** Resolves when a new interpreter answers. Concurrent calls share one restart. */
   restart(): Promise<void> {
     this.#throwIfEnding()
@@ -235,8 +256,10 @@ export class Session {
   /** Reads the usage from the operating system; ends the session if its CPU credit is gone, or more memory than it may have. */
   async sample(): Promise<void> {
     if (isEnding(this.#state)) return
-    const { cpuMs, isOverLimit } = await this.#interpreter.sample()
-    const { maxCpuCreditMs } = this.limits
+    const { cpuMs, memoryBytes, isOverLimit } = await this.#interpreter.sample()
+    const { maxCpuCreditMs, memoryKb } = this.limits
+    this.#watchers.warn('memory', memoryBytes, memoryKb * 1024)
+    if (maxCpuCreditMs > 0) this.#watchers.warn('cpu-credit', cpuMs, maxCpuCreditMs)
     if (isOverLimit) this.#endSoon('out-of-memory')
     if (maxCpuCreditMs > 0 && cpuMs >= maxCpuCreditMs) this.#endSoon('cpu-credit-exhausted')
   }
@@ -352,6 +375,7 @@ export class Session {
     this.#lastQueryAt = this.#lastOutputAt
     this.#executions.dropUnowned()
     this.#become('idle')
+    this.#watchers.tell({ name: 'restarted' })
     this.#runNext()
   }
 
@@ -362,6 +386,7 @@ export class Session {
     this.#queryDeadline.stop()
     this.#executions.endAll({ status: 'terminated', reason })
     this.#options.onEnding(ending, this.#executions.ended())
+    this.#watchers.tell({ name: 'terminated', reason })
     try {
       await this.#interpreter.destroy()
     } finally {

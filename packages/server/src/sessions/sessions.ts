@@ -6,10 +6,13 @@ import type {
   Question,
   RunCode,
   RunResult,
+  SessionEvent,
+  TerminalSize,
 } from '@cob/protocol'
 import type { LogReader } from './event-log.ts'
 import type { Files } from './files.ts'
 import type { Owner } from './owner.ts'
+import type { Terminal } from './terminals.ts'
 
 export type { Owner }
 
@@ -52,6 +55,12 @@ export interface Sessions {
   restart(owner: Owner, kernelId: string): Promise<void>
   /** The files in the session's working directory. */
   files(owner: Owner, kernelId: string): Files
+  /** Throws `too-many-terminals`. */
+  openTerminal(owner: Owner, kernelId: string, size: TerminalSize): Promise<Terminal>
+  /** Tells what becomes of a session, first that it has started; returns how to stop that. Throws `too-many-watchers`. */
+  watch(owner: Owner, kernelId: string, watcher: (event: SessionEvent) => void): () => void
+  /** The session is in use: its idle time starts anew. */
+  touch(owner: Owner, kernelId: string): void
   /** Resolves when nothing of the session runs any more. */
   destroy(owner: Owner, kernelId: string): Promise<void>
   close(): Promise<void>

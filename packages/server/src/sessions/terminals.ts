@@ -1,0 +1,54 @@
+import type { Readable } from 'node:stream'
+import type { TerminalSize } from '@cob/protocol'
+import type { AgentStream } from '../channel/agent-stream.ts'
+import { CobError } from '../errors.ts'
+
+/** Of one session at once. */
+const MAX_TERMINALS = 8
+
+/** A shell in a session's sandbox, on a terminal of its own. */
+export interface Terminal {
+  /** What the terminal shows. Ends with the shell; fails when the shell was taken away. */
+  readonly output: Readable
+  /** What is typed. Resolves when more may be; rejects when nobody is there to read it. */
+  type(bytes: Uint8Array): Promise<void>
+  resize(size: TerminalSize): void
+  /** Idempotent. Hangs up: what runs in the terminal gets SIGHUP. */
+  close(): void
+}
+
+export interface TerminalsOptions {
+  readonly kernelId: string
+  /** Opens a connection to the agent. */
+  readonly openStream: () => Promise<AgentStream>
+  readonly onUse: () => void
+}
+
+/** Opens terminals of one session. Throws `too-many-terminals` and what `openStream` does. */
+export type OpenTerminal = (size: TerminalSize) => Promise<Terminal>
+
+export function createTerminals({ kernelId, openStream, onUse }: TerminalsOptions): OpenTerminal {
+  let count = 0
+  return async (size) => {
+    if (count >= MAX_TERMINALS) throw CobError.of('too-many-terminals', { id: kernelId, count })
+    count++
+    const stream = await openStream().catch((error) => {
+      count--
+      throw error
+    })
+    onUse()
+    const output = stream.download('terminal', size).once('close', () => {
+      count--
+      stream.close()
+    })
+    return {
+      output,
+      type(bytes) {
+        onUse()
+        return stream.write(bytes)
+      },
+      resize: (next) => stream.notify('resize', next),
+      close: () => stream.close(),
+    }
+  }
+}

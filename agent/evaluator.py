@@ -107,7 +107,7 @@ def _become_evaluator(spec, lang_folder, sock, out_write, err_write):
             argv = [word.replace('{lang}', lang_folder) for word in spec['argv']]
             os.execv(argv[0], argv)
         module = sys.modules[f'cob_lang.{spec["module"]}']
-        module.main(Channel(socket.socket(fileno=CHANNEL_FD)), spec)
+        module.main(Channel(socket.socket(fileno=CHANNEL_FD)), {**spec, 'folder': lang_folder})
         code = 0
     except BaseException as problem:  # nothing may unwind into the agent's loop
         os.write(2, f'evaluator: {type(problem).__name__}: {problem}\n'.encode('utf-8', 'replace'))

@@ -78,6 +78,7 @@ const DYNAMIC: readonly Check[] = [
   tests('unit', ['packages/*/src/**/*.test.ts', 'scripts/*.test.ts']),
   tests('contract', 'test/contract/**/*.test.ts'),
   tests('integration', 'test/integration/**/*.test.ts'),
+  tests('languages', 'test/langs/**/*.test.ts'),
   // One file after the other: what one lets out, with layers left out, must not be what another measures.
   tests('adversarial', 'test/adversarial/**/*.test.ts', { concurrency: 1 }),
 ]

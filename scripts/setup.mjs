@@ -2,7 +2,7 @@
 // whatever Node is installed (18 or later), so it is plain JavaScript without dependencies.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -42,6 +42,16 @@ const FOR_TESTS = [
   { name: 'top', packageName: 'procps', isThere: () => existsSync('/usr/bin/top') },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
+/** The interpreter of every kernel type: its manifest knows Debian's packages for it. */
+const INTERPRETERS = readdirSync(join(ROOT, 'langs'))
+  .map((name) => join(ROOT, 'langs', name, 'lang.json'))
+  .filter(existsSync)
+  .map((file) => JSON.parse(readFileSync(file, 'utf8')))
+  .map(({ displayName, interpreter, install }) => ({
+    name: displayName,
+    packageName: install.replace('apt-get install ', ''),
+    isThere: () => existsSync(interpreter),
+  }))
 const FOR_MACHINE = [
   {
     name: 'qemu-system-x86_64',
@@ -60,7 +70,7 @@ installNpmPackages()
 const couldNot = installSystemPackages(SYSTEM)
 if (couldNot) stop(couldNot)
 const wanted = [
-  ...(process.argv.includes('--test') ? FOR_TESTS : []),
+  ...(process.argv.includes('--test') ? [...FOR_TESTS, ...INTERPRETERS] : []),
   ...(process.argv.includes('--machine') ? FOR_MACHINE : []),
 ]
 const cannotTest = installSystemPackages(wanted)

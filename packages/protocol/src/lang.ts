@@ -18,8 +18,15 @@ export const langManifestSchema = z.strictObject({
   /** Folders beside this one, without a manifest, whose files are added to this one's. */
   includes: z.array(z.string().regex(/^[a-z][a-z0-9-]*$/)).default([]),
   evaluator: z.discriminatedUnion('start', [
-    /** A Python module beside the manifest, forked from the agent: its `main(channel, options)` is called in the child. */
-    z.strictObject({ start: z.literal('fork'), module: z.string() }),
+    /**
+     * A Python module beside the manifest or included, forked from the agent: its `main(channel, spec)` is called in the child. `spec`
+     * is this object, with `folder`: where the manifest's files are.
+     */
+    z.strictObject({
+      start: z.literal('fork'),
+      module: z.string(),
+      options: z.record(z.string(), z.unknown()).default({}),
+    }),
     /** A program started with the channel on descriptor 3. `{lang}` stands for the folder the manifest's files are in. */
     z.strictObject({ start: z.literal('exec'), argv: z.array(z.string()).min(1) }),
   ]),

@@ -15,6 +15,7 @@ const fakeLang: Lang = {
     minMemKb: 1000,
     features: ['complete', 'inspect'],
     includes: [],
+    etc: [],
     evaluator: { start: 'exec', argv: ['/bin/true'] },
   },
   profile: { name: 'fake', argv: [], files: [] },

@@ -17,6 +17,8 @@ export const langManifestSchema = z.strictObject({
   features: z.array(z.string()),
   /** Folders beside this one, without a manifest, whose files are added to this one's. */
   includes: z.array(z.string().regex(/^[a-z][a-z0-9-]*$/)).default([]),
+  /** Folders of the host's `/etc` that the interpreter needs, `*` for any letters; what everybody may read of them is put into sandboxes. */
+  etc: z.array(z.string().regex(/^[A-Za-z0-9*.-]+$/)).default([]),
   evaluator: z.discriminatedUnion('start', [
     /**
      * A Python module beside the manifest or included, forked from the agent: its `main(channel, spec)` is called in the child. `spec`

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { access, constants, mkdir, readdir, readFile } from 'node:fs/promises'
+import { access, constants, mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { type LangInfo, type LangManifest, langManifestSchema } from '@cob/protocol'
@@ -93,7 +93,7 @@ async function load(options: LangsOptions, folder: string): Promise<Entry> {
           '--evaluator',
           JSON.stringify(manifest.evaluator),
         ],
-        files: [{ path: AGENT_PATH, source: bundle }, ...files],
+        files: [{ path: AGENT_PATH, source: bundle }, ...files, ...(await findEtc(manifest.etc))],
       },
     },
   }
@@ -122,4 +122,23 @@ async function readVersion({ interpreter, versionCommand }: LangManifest): Promi
   } catch {
     return undefined
   }
+}
+
+/** Of the host's `/etc`, below the folders of these names, what everybody may read. */
+async function findEtc(patterns: readonly string[]): Promise<{ path: string; source: string }[]> {
+  const isWanted = new RegExp(
+    `^(?:${patterns.map((pattern) => pattern.replaceAll('.', '\\.').replaceAll('*', '.*')).join('|')})$`,
+  )
+  if (patterns.length === 0) return []
+  const folders = (await readdir('/etc')).filter((name) => isWanted.test(name))
+  const files = await Promise.all(
+    folders.map(async (folder) => {
+      const entries = await readdir(path.join('/etc', folder), { withFileTypes: true, recursive: true })
+      return entries
+        .filter((entry) => entry.isFile())
+        .map(({ parentPath, name }) => path.join(parentPath, name))
+    }),
+  )
+  const stats = await Promise.all(files.flat().map(async (file) => ({ file, mode: (await stat(file)).mode })))
+  return stats.filter(({ mode }) => mode & 0o004).map(({ file }) => ({ path: file, source: file }))
 }

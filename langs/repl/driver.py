@@ -13,7 +13,8 @@ def main(channel, spec):
 
 
 class Driver(Session):
-    """Reports: `value TEXT`, `error NAME\\0MESSAGE\\0BEFORE\\0LINE...`, `display MIME\\0TEXT` (waits for `ok`), `done STATUS`."""
+    """Reports: `value TEXT`, `error NAME\\0MESSAGE\\0BEFORE\\0LINE...`, `display MIME\\0TEXT` (waits for `ok`),
+    `ask PROMPT` (waits for `input`), `done STATUS`."""
 
     def __init__(self, channel, options, folder):
         super().__init__(channel)
@@ -77,6 +78,8 @@ class Driver(Session):
         elif word == 'error':
             name, message, before, *lines = text.split('\0')
             self.error(name, message, [f'{line}\n' for line in lines], before == '1')
+        elif word == 'ask':
+            self.ask(text, self._interpreter.answer)
         elif word == 'display':
             mime, _, content = text.partition('\0')
             self.emit_and_wait('display_data', data={mime: content}, metadata={})

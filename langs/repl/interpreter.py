@@ -51,6 +51,11 @@ class Interpreter:
         """Answers a report that waits for an answer."""
         self._send(b'ok 0\n')
 
+    def answer(self, text):
+        """Answers a question it reported."""
+        data = text.encode('utf-8', 'surrogateescape')
+        self._send(f'input {len(data)}\n'.encode() + data)
+
     def receive(self):
         """The reports that have arrived, as (word, bytes); None at the end."""
         try:

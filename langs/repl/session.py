@@ -18,6 +18,7 @@ class Session:
         self._channel = channel
         self._execution = None
         self._count = 0
+        self._give = None
         self.interrupted = False
         self.environ = dict(os.environ)
         # A function, which programs that are started do not inherit.
@@ -50,6 +51,8 @@ class Session:
         self._execution = request_id
         self._count += 1
         self.interrupted = False
+        # An answer to nothing: of a question that an interrupt ended.
+        self._give = None
         start = time.perf_counter()
         status = self.execute(code, self._count)
         duration = (time.perf_counter() - start) * 1000
@@ -74,22 +77,32 @@ class Session:
 
     def attend(self, stdin, descriptor):
         """Waits until `descriptor` can be read, and asks for input where a program waits for it."""
+        look = _FIRST_LOOK_S
+        answer = None
+        while answer is None:
+            if self._poll(descriptor, None if self._give else look):
+                return
+            if self._give:
+                answer = self._channel.receive()['params']['text']
+            elif stdin.is_waited_for():
+                self.ask('', stdin.give)
+            look = min(look * 1.5, _LAST_LOOK_S)
+        give, self._give = self._give, None
+        give(answer)
+
+    def ask(self, prompt, give):
+        """Asks for input; `give` gets the text."""
+        self.emit('input_request', prompt=prompt[:65536], password=False)
+        self._give = give
+
+    def _poll(self, descriptor, seconds):
+        """True when `descriptor` can be read; False when an answer has come, or after so many seconds."""
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        asks = False
-        look = _FIRST_LOOK_S
-        while not poll.poll(None if asks else look * 1000):
-            if not asks and stdin.is_waited_for():
-                self.emit('input_request', prompt='', password=False)
-                poll.register(self._channel.fileno(), select.POLLIN)
-                asks = True
-            look = min(look * 1.5, _LAST_LOOK_S)
-        if not asks:
-            return
-        poll.unregister(descriptor)
-        if not poll.poll(0):
-            return  # it was interrupted, or needs no answer any more
-        stdin.give(self._channel.receive()['params']['text'])
+        if self._give:
+            poll.register(self._channel.fileno(), select.POLLIN)
+        ready = poll.poll(None if seconds is None else seconds * 1000)
+        return any(fd == descriptor for fd, _ in ready)
 
 
 def _cut(text):

@@ -10,7 +10,7 @@ _READ = {'x86_64': '0', 'aarch64': '63'}.get(platform.machine(), '0')
 
 
 class AskingPipe:
-    """A pipe. Programs get `reader` as descriptor 0; where one of them waits for it is read from /proc (proc(5), syscall)."""
+    """A pipe. Programs get `reader` as descriptor 0; whether one of them waits for it, /proc tells (proc(5), syscall)."""
 
     def __init__(self):
         self.reader, self._writer = os.pipe()
@@ -72,13 +72,11 @@ class AskingPipe:
 
     def _waits(self, pid):
         try:
-            if os.readlink(f'/proc/{pid}/fd/0') != self._name:
-                return False
             return any(self._is_reading(pid, task) for task in os.listdir(f'/proc/{pid}/task'))
         except OSError:
             return False  # gone, or not one we may look into
 
-    @staticmethod
-    def _is_reading(pid, task):
+    def _is_reading(self, pid, task):
         with open(f'/proc/{pid}/task/{task}/syscall', encoding='ascii') as file:
-            return file.read().split()[:2] == [_READ, '0x0']
+            number, *arguments = file.read().split()
+        return number == _READ and os.readlink(f'/proc/{pid}/fd/{int(arguments[0], 16)}') == self._name

@@ -54,6 +54,22 @@ class Evaluator:
                 self._configure(message['id'], message['params']['environ'])
             elif message['method'] == 'execute':
                 self._execute(message['id'], message['params']['code'])
+            elif message['method'] in ('complete', 'inspect'):
+                self._answer(message['id'], message['method'], message['params'])
+
+    def _answer(self, request_id, method, params):
+        result = {}
+        # Attributes of the user's classes may be code, which fails, hangs and is interrupted.
+        _guarded(lambda: result.update(self._look(method, params['code'], params['cursor'])))
+        self._streams.flush()
+        empty = {'found': False, 'data': {}} if method == 'inspect' else \
+            {'matches': [], 'start': params['cursor'], 'end': params['cursor']}
+        self._channel.send({'type': 'reply', 'id': request_id, 'result': result or empty})
+
+    def _look(self, method, code, cursor):
+        from . import completion
+        look = completion.complete if method == 'complete' else completion.look_up
+        return look(code, cursor, sys.modules['__main__'].__dict__)
 
     def _configure(self, request_id, environ):
         for name, value in environ.items():

@@ -5,15 +5,18 @@ USER = '<execution '
 MAX_TRACEBACK_CHARACTERS = 256 * 1024
 MAX_ARG_CHARACTERS = 64 * 1024
 MAX_ARGS = 32
+MAX_FRAMES = 100
 
 
 def describe(problem, before, sources):
     """Fields of the error event of exception `problem`; `before`: the code never started to run."""
+    lines, frames = _lines(problem, before, sources)
     return {
         'name': _name(problem),
         'args': _args(problem),
-        'traceback': _cut(_lines(problem, before, sources)),
+        'traceback': _cut(lines),
         'before': before,
+        'frames': frames,
     }
 
 
@@ -41,17 +44,30 @@ def _text(value):
 
 
 def _lines(problem, before, sources):
+    """(lines of the traceback, frames)"""
     import linecache
     import traceback
     sources.fill(linecache)
     try:
         report = traceback.TracebackException(type(problem), problem, trim(problem.__traceback__))
         if before:
-            return list(report.format_exception_only())
+            return list(report.format_exception_only()), []
         _hide_own_frames(report, set())
-        return list(report.format())
+        return list(report.format()), _frames(report)
     except Exception:
-        return [f'{_name(problem)}: <this exception cannot be shown>\n']
+        return [f'{_name(problem)}: <this exception cannot be shown>\n'], []
+
+
+def _frames(report):
+    """Where it was raised, outermost first; of many the ends."""
+    half = MAX_FRAMES // 2
+    stack = list(report.stack or ())
+    if len(stack) > MAX_FRAMES:
+        stack = stack[:half] + stack[-half:]
+    return [
+        {'file': frame.filename[:1000], 'line': frame.lineno, 'name': frame.name[:200], 'text': (frame.line or '')[:1000]}
+        for frame in stack
+    ]
 
 
 def trim(trace):

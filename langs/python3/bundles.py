@@ -38,7 +38,7 @@ def to_bundle(value):
         _add(data, metadata, value)
     if 'text/plain' not in data:
         data['text/plain'] = repr(value)
-    return fit(data), _fit_metadata(metadata)
+    return fit(data), fit_metadata(metadata)
 
 
 def _add(data, metadata, value):
@@ -141,7 +141,7 @@ def _cut(text, limit):
     return f'{kept}\n… cut: {len(text) - len(kept)} characters'
 
 
-def _fit_metadata(metadata):
+def fit_metadata(metadata):
     try:
         fits = _size(metadata) <= MAX_METADATA and _count(metadata) <= MAX_METADATA_VALUES
         return metadata if fits else {}

@@ -34,15 +34,18 @@ class Evaluator:
         self._streams = Streams()
         self._asker = Asker(channel, Held, lambda: self._execution)
         self._display = Display(channel, self._emit)
-        self._runner = Runner(_new_main_module().__dict__, self._sources, Loop())
+        self._begin(_new_main_module())
+        unbuffer_libc()
+        self._restore()
+
+    def _begin(self, module):
+        self._runner = Runner(module.__dict__, self._sources, Loop())
         sys.meta_path.insert(0, ImportHook({
             'getpass': self._asker.patch_getpass,
             'linecache': self._sources.fill,
             **self._display.patches,
         }))
         prepare_environ(os.environ)
-        unbuffer_libc()
-        self._restore()
 
     def run(self):
         self._channel.send({'type': 'ready'})
@@ -85,8 +88,7 @@ class Evaluator:
         self._restore()
         _add_user_site()
         start = time.perf_counter()
-        problem = _guarded(lambda: self._runner.run(code))
-        status = 'ok' if problem is None else self._report(problem)
+        status = self._run(code)
         if status != 'interrupted':
             problem = _guarded(self._display.show_open_figures)
             if problem is not None:
@@ -97,6 +99,11 @@ class Evaluator:
             os._exit(0 if status == 'ok' else 1)  # a child forked by user code that came back here
         self._emit('execute_reply', {'status': status, 'durationMs': duration})
         self._execution = None
+
+    def _run(self, code):
+        """The execution's status."""
+        problem = _guarded(lambda: self._runner.run(code))
+        return 'ok' if problem is None else self._report(problem)
 
     def _report(self, problem):
         """Tells of an exception; the execution's status."""

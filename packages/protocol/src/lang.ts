@@ -15,7 +15,7 @@ export const langManifestSchema = z.strictObject({
   minMemKb: z.int().positive(),
   /** What it can do besides running code: input, interrupt, value, display, complete, inspect. */
   features: z.array(z.string()),
-  /** Folders beside this one, without a manifest, whose files are added to this one's. */
+  /** Folders beside this one whose files are added to this one's; manifests and cases apart. */
   includes: z.array(z.string().regex(/^[a-z][a-z0-9-]*$/)).default([]),
   /** Folders of the host's `/etc` that the interpreter needs, `*` for any letters; what everybody may read of them is put into sandboxes. */
   etc: z.array(z.string().regex(/^[A-Za-z0-9*.-]+$/)).default([]),

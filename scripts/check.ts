@@ -85,6 +85,7 @@ const DYNAMIC: readonly Check[] = [
 /** Take longer; need the Python package index, or QEMU and a kernel from Debian's. */
 const SLOW: readonly Check[] = [
   tests('clients', 'test/clients/**/*.test.ts'),
+  tests('kernelspecs', 'test/kernelspecs/**/*.test.ts'),
   tests('soak', 'test/soak/**/*.test.ts'),
   { name: 'cgroup v2', command: ['node', 'scripts/test-cgroup2.ts', '--quick'], count: nodeCounts },
 ]

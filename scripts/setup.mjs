@@ -40,6 +40,18 @@ const FOR_TESTS = [
   },
   { name: 'vim', packageName: 'vim', isThere: () => existsSync('/usr/bin/vim') },
   { name: 'top', packageName: 'procps', isThere: () => existsSync('/usr/bin/top') },
+  { name: 'PIL', packageName: 'python3-pil', isThere: () => canImport('PIL') },
+  { name: 'ipykernel', packageName: 'python3-ipykernel', isThere: () => canImport('ipykernel_launcher') },
+  {
+    name: 'IRkernel',
+    packageName: 'r-cran-irkernel',
+    isThere: () => existsSync('/usr/share/jupyter/kernels/ir'),
+  },
+  {
+    name: 'the Jupyter kernel of Octave',
+    packageName: 'python3-octave-kernel',
+    isThere: () => existsSync('/usr/share/jupyter/kernels/octave'),
+  },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
 /** The interpreter of every kernel type: its manifest knows Debian's packages for it. */

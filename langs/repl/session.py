@@ -43,6 +43,18 @@ class Session:
                 self._channel.send({'type': 'reply', 'id': message['id']})
             elif message['method'] == 'execute':
                 self._execute(message['id'], message['params']['code'])
+            elif message['method'] in ('complete', 'inspect'):
+                self._look(message['id'], message['method'], message['params'])
+
+    def _look(self, request_id, method, params):
+        cursor = params['cursor']
+        empty = {'found': False, 'data': {}} if method == 'inspect' else {'matches': [], 'start': cursor, 'end': cursor}
+        result = self.look(method, params['code'], cursor) or empty
+        self._channel.send({'type': 'reply', 'id': request_id, 'result': result})
+
+    def look(self, method, code, cursor):
+        """The result of a question about typed code, {} without one."""
+        return {}
 
     def configured(self):
         """Called when the environment is known."""
@@ -90,9 +102,9 @@ class Session:
         give, self._give = self._give, None
         give(answer)
 
-    def ask(self, prompt, give):
+    def ask(self, prompt, give, password=False):
         """Asks for input; `give` gets the text."""
-        self.emit('input_request', prompt=prompt[:65536], password=False)
+        self.emit('input_request', prompt=prompt[:65536], password=password)
         self._give = give
 
     def _poll(self, descriptor, seconds):

@@ -16,6 +16,7 @@ const fakeLang: Lang = {
     features: ['complete', 'inspect'],
     includes: [],
     etc: [],
+    kernelspecs: [],
     evaluator: { start: 'exec', argv: ['/bin/true'] },
   },
   profile: { name: 'fake', argv: [], files: [] },

@@ -17,6 +17,11 @@ export const langManifestSchema = z.strictObject({
   features: z.array(z.string()),
   /** Folders beside this one whose files are added to this one's; manifests and cases apart. */
   includes: z.array(z.string().regex(/^[a-z][a-z0-9-]*$/)).default([]),
+  /**
+   * Folders of Jupyter kernelspecs: each spec found there is a kernel type `<lang>:<its name>` of its own, told in `options.kernelspec`.
+   * They must be folders that sandboxes have. Of two specs of one name the first counts.
+   */
+  kernelspecs: z.array(z.string().startsWith('/usr/')).default([]),
   /** Folders of the host's `/etc` that the interpreter needs, `*` for any letters; what everybody may read of them is put into sandboxes. */
   etc: z.array(z.string().regex(/^[A-Za-z0-9*.-]+$/)).default([]),
   evaluator: z.discriminatedUnion('start', [

@@ -4,6 +4,7 @@ import { access, constants, mkdir, readdir, readFile, stat } from 'node:fs/promi
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { type LangInfo, type LangManifest, langManifestSchema } from '@cob/protocol'
+import { findKernelspecs } from './kernelspecs.ts'
 import type { Lang, Langs } from './lang.ts'
 
 const run = promisify(execFile)
@@ -37,7 +38,7 @@ export async function createLangs(options: LangsOptions): Promise<Langs> {
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => path.join(options.langsDir, name))
     .filter((folder) => existsSync(path.join(folder, MANIFEST)))
-  const entries = await Promise.all(folders.map((folder) => load(options, folder)))
+  const entries = (await Promise.all(folders.map((folder) => load(options, folder)))).flat()
   entries.sort((a, b) => (a.info.lang < b.info.lang ? -1 : 1))
 
   const byName = new Map<string, Entry>()
@@ -59,7 +60,7 @@ interface Entry {
   readonly lang: Lang | undefined
 }
 
-async function load(options: LangsOptions, folder: string): Promise<Entry> {
+async function load(options: LangsOptions, folder: string): Promise<Entry[]> {
   const file = path.join(folder, MANIFEST)
   const parsed = langManifestSchema.safeParse(JSON.parse(await readFile(file, 'utf8')))
   if (!parsed.success) throw new Error(`${file}: ${parsed.error.message}`)
@@ -67,8 +68,10 @@ async function load(options: LangsOptions, folder: string): Promise<Entry> {
   const { lang, aliases, displayName, features, install } = manifest
   const info = { lang, aliases, displayName, features }
   const version = await readVersion(manifest)
-  if (version === undefined)
-    return { info: { ...info, version: null, available: false, install }, lang: undefined }
+  const isMany = manifest.kernelspecs.length > 0
+  const specs = isMany ? await findKernelspecs(manifest) : []
+  if (version === undefined || (isMany && specs.length === 0))
+    return [{ info: { ...info, version: null, available: false, install }, lang: undefined }]
 
   const bundle = path.join(options.bundleDir, `${lang}.pyz`)
   const folders = [folder, ...manifest.includes.map((name) => path.join(options.langsDir, name))]
@@ -78,25 +81,25 @@ async function load(options: LangsOptions, folder: string): Promise<Entry> {
     env: {},
   })
   const files = (await Promise.all(folders.map((each) => findFiles(each, isForked)))).flat()
-  return {
-    info: { ...info, version, available: true },
+  const etc = await findEtc(manifest.etc)
+  const entryOf = (own: LangManifest): Entry => ({
+    info: {
+      ...info,
+      lang: own.lang,
+      displayName: own.displayName,
+      version: isMany ? null : version,
+      available: true,
+    },
     lang: {
-      manifest,
+      manifest: own,
       profile: {
-        name: lang,
-        argv: [
-          PYTHON,
-          '-B',
-          AGENT_PATH,
-          '--listen-fd',
-          '3',
-          '--evaluator',
-          JSON.stringify(manifest.evaluator),
-        ],
-        files: [{ path: AGENT_PATH, source: bundle }, ...files, ...(await findEtc(manifest.etc))],
+        name: own.lang,
+        argv: [PYTHON, '-B', AGENT_PATH, '--listen-fd', '3', '--evaluator', JSON.stringify(own.evaluator)],
+        files: [{ path: AGENT_PATH, source: bundle }, ...files, ...etc],
       },
     },
-  }
+  })
+  return isMany ? specs.map(entryOf) : [entryOf(manifest)]
 }
 
 /** What of a kernel type's folder is put into its sandboxes as files; the modules of a forked evaluator are in the bundle. */

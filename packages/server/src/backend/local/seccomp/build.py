@@ -51,7 +51,7 @@ MISSING = {'clone3'}
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET of clone(2); CLONE_NEWTIME is for unshare and clone3 only.
 NAMESPACE_FLAGS = 0x7E020000
 
-AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 SOCK_STREAM, SOCK_DGRAM, SOCK_TYPE_MASK = 1, 2, 0xF
 IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP = 0, 6, 17
 MAP_HUGETLB, MFD_HUGETLB = 0x40000, 0x4
@@ -112,6 +112,8 @@ def build(arch, go_arch):
         else:
             for conditions in allowed.get(name, []):
                 result.add_rule_exactly(ALLOW, name, *conditions)
+    # Denied as all others, by the one number that ZeroMQ takes for a kernel without it: with EPERM it aborts, and Jupyter's kernels with it.
+    result.add_rule_exactly(ERRNO(errno.EOPNOTSUPP), 'socket', Arg(0, EQ, AF_NETLINK))
     with tempfile.TemporaryFile() as file:
         result.export_bpf(file)
         file.seek(0)

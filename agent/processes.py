@@ -25,8 +25,12 @@ def harden():
         signal.signal(number, signal.SIG_IGN)
 
 
+# Of 1000: an evaluator may raise it for what it starts.
+_OOM_SCORE = 900
+
+
 def soften(goes_on_as_python):
-    """Undoes `harden` in a forked child, and makes it what a memory kill hits first."""
+    """Undoes `harden` in a forked child, and makes it what a memory kill hits before this process."""
     signal.set_wakeup_fd(-1)
     kept = (signal.SIGPIPE, signal.SIGXFSZ) if goes_on_as_python else ()
     for number in (*_IGNORED, signal.SIGCHLD):
@@ -35,7 +39,7 @@ def soften(goes_on_as_python):
     set_dumpable(True)
     try:
         with open('/proc/self/oom_score_adj', 'w', encoding='ascii') as file:
-            file.write('1000')
+            file.write(str(_OOM_SCORE))
     except OSError:
         pass  # without /proc the kernel's own choice stands
 

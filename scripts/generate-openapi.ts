@@ -13,7 +13,7 @@ export async function openapiDocument(): Promise<string> {
   const store = createSqliteStore(':memory:')
   const app = createHttpServer({
     sessions: {} as Sessions,
-    langs: { find: () => undefined, list: () => [] },
+    langs: { find: () => undefined, list: async () => [], names: () => [] },
     store,
     logger: pino({ level: 'silent' }),
     version,

@@ -11,7 +11,7 @@ import zmq
 
 from . import bundles
 from .messages import Connection
-from .session import Session
+from .session import Session, be_killed_first
 
 FOLDER = '/tmp/.cob-jupyter'
 START_S = 25
@@ -250,6 +250,7 @@ def _become(argv, environ, output):
     try:
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        be_killed_first()
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.execvpe(argv[0], argv, environ)

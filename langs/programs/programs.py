@@ -6,7 +6,7 @@ import shutil
 import signal
 
 from . import asking_pipe
-from .session import Session
+from .session import Session, be_killed_first
 
 FOLDER = '/tmp/.cob-program'
 MAX_OUTPUT_BYTES = 256 * 1024
@@ -114,6 +114,7 @@ class Programs(Session):
             for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(os.open(stdin, os.O_RDONLY) if isinstance(stdin, str) else stdin, 0)
+            be_killed_first()
             if output is not None:
                 os.dup2(output, 1)
                 os.dup2(output, 2)

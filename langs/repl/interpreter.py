@@ -4,6 +4,7 @@ import os
 import signal
 
 from . import asking_pipe
+from .session import be_killed_first
 
 COMMANDS_FD = 3
 REPORTS_FD = 4
@@ -116,6 +117,7 @@ def _become(argv, environ, stdin, commands, reports, own_group):
             os.setpgid(0, 0)
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        be_killed_first()
         arrange(stdin, commands, reports)
         os.execve(argv[0], argv, environ)
     except BaseException as problem:  # nothing may unwind into the driver

@@ -142,7 +142,7 @@ class DeathTest(AgentCase):
         self.assertEqual(self.run_code('import os; os.system("ls /proc/self/fd | wc -l")').text(), '4\n')
 
     def test_evaluator_goes_first_when_memory_runs_out(self):
-        self.assertEqual(self.run_code('open("/proc/self/oom_score_adj").read()').value, "'1000\\n'")
+        self.assertEqual(self.run_code('open("/proc/self/oom_score_adj").read()').value, "'900\\n'")
 
 
 class ForgeryTest(AgentCase):

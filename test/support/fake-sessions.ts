@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import type { Lang, Langs } from '../../packages/server/src/langs/lang.ts'
+import type { Lang, LangEntry, Langs } from '../../packages/server/src/langs/lang.ts'
 import { createSessions, type SessionsOptions } from '../../packages/server/src/sessions/manager.ts'
 import type { Sessions } from '../../packages/server/src/sessions/sessions.ts'
 import type { FakeBackend } from './fake-backend.ts'
@@ -22,26 +22,26 @@ const fakeLang: Lang = {
   profile: { name: 'fake', argv: [], files: [] },
 }
 const otherLang: Lang = { ...fakeLang, manifest: { ...fakeLang.manifest, lang: 'other', aliases: [] } }
-const info = { aliases: [], displayName: '', version: '1', available: true, features: [] }
+const entryOf = (name: string, lang: Lang | undefined): LangEntry => {
+  const install = `apt-get install ${name}`
+  const info = { lang: name, aliases: [], displayName: '', version: '1', features: [] }
+  return {
+    name,
+    install,
+    info: async () => ({ ...info, available: lang !== undefined, ...(lang ? {} : { install }) }),
+    load: async () => lang,
+  }
+}
 
 /** Kernel types `fake` (alias `f`), `other`, and `absent`, which is not installed. */
 export function createFakeLangs(): Langs {
+  const shown = [entryOf('fake', fakeLang), entryOf('other', otherLang)]
+  const [fake, other] = shown
+  const entries = new Map(Object.entries({ fake, f: fake, other, absent: entryOf('absent', undefined) }))
   return {
-    find: (name) =>
-      name === 'fake' || name === 'f'
-        ? { info: { ...info, lang: 'fake' }, lang: fakeLang }
-        : name === 'other'
-          ? { info: { ...info, lang: 'other' }, lang: otherLang }
-          : name === 'absent'
-            ? {
-                info: { ...info, lang: 'absent', available: false, install: 'apt-get install absent' },
-                lang: undefined,
-              }
-            : undefined,
-    list: () => [
-      { ...info, lang: 'fake' },
-      { ...info, lang: 'other' },
-    ],
+    find: (name) => entries.get(name),
+    names: () => shown.map(({ name }) => name),
+    list: () => Promise.all(shown.map((entry) => entry.info())),
   }
 }
 

@@ -167,18 +167,12 @@ function requestsFor(name: string, { requestBody, parameters }: Operation, place
   return { accepted, odd }
 }
 
-/** Requests of all kinds. `kernelIds` are those that were made so far, `waiting` where code asked; the last few are used. */
-export function fuzzRequests(
-  kernelIds: readonly string[],
-  waiting: readonly Place[],
-): Arbitrary<FuzzRequest> {
+/** Requests of all kinds. `kernelIds` are those that were made so far; the last few are used. */
+export function fuzzRequests(kernelIds: readonly string[]): Arbitrary<FuzzRequest> {
   const live = fc
     .tuple(fc.nat(3), hints.codeId)
     .map(([back, executionId]) => ({ id: kernelIds.at(-1 - back) ?? NOBODY, executionId }))
-  const asking = fc.constant({ id: NOBODY, executionId: 'a' }).map((nowhere) => waiting.at(-1) ?? nowhere)
-  const meant = [...operations].map(([name, operation]) =>
-    requestsFor(name, operation, /\/(input|interrupt)$/.test(name) ? asking : live),
-  )
+  const meant = [...operations].map(([name, operation]) => requestsFor(name, operation, live))
   return fc.oneof(
     { arbitrary: fc.oneof(...meant.map(({ accepted }) => accepted)), weight: 4 },
     { arbitrary: fc.oneof(...meant.map(({ odd }) => odd)), weight: 3 },

@@ -61,14 +61,29 @@ test('a server that is not there is status 3, with what to do', async () => {
   )
 })
 
-test('the key goes as a Bearer token, and running waits as long as asked', async (t) => {
+test('the key goes as a Bearer token, and a stream that breaks goes on where it broke', async (t) => {
   const seen: (string | undefined)[] = []
   const url = await answering(t, ({ method, url: target, headers }, response) => {
-    seen.push(`${method} ${target}`, headers.authorization, headers.prefer?.toString())
-    response.end(JSON.stringify({ result: { status: 'finished' } }))
+    const after = headers['last-event-id']?.toString()
+    seen.push(`${method} ${target}`, headers.authorization, after)
+    response.setHeader('x-execution-id', 'e')
+    if (after === undefined) {
+      response.write('{"id":1,"type":"started"}\n{"type":"heartbeat"}\n{"id":2,"type":"str', () =>
+        response.destroy(),
+      )
+    } else response.end('{"id":2,"type":"stream"}\n{"id":3,"type":"finished"}\n')
   })
-  assert.equal((await connect(url, 'a:b').run('id/1', { code: '1' }, 7)).status, 'finished')
-  assert.deepEqual(seen, ['POST /v1/kernel/id%2F1', 'Bearer a:b', 'wait=7'])
+  const ids: number[] = []
+  for await (const { id } of connect(url, 'a:b').execute('id/1', '1')) ids.push(id)
+  assert.deepEqual(ids, [1, 2, 3])
+  assert.deepEqual(seen, [
+    'POST /v1/kernel/id%2F1',
+    'Bearer a:b',
+    undefined,
+    'GET /v1/kernel/id%2F1/executions/e/events',
+    'Bearer a:b',
+    '1',
+  ])
 })
 
 test('the server and the key of the data folder are found; what is given wins', async (t) => {

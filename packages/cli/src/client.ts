@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import type { CreateKernel, KernelInfo, Problem, RunCode, RunResult } from '@cob/protocol'
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import type { Completion, CreateKernel, ExecutionEvent, KernelInfo, Problem } from '@cob/protocol'
 import type { Config } from '@cob/server'
 import { CliError } from './cli-error.ts'
 
@@ -16,9 +18,22 @@ export interface Client {
   info(id: string): Promise<KernelInfo>
   restart(id: string): Promise<void>
   destroy(id: string): Promise<void>
-  /** Waits `waitS` seconds at most before it answers `continued`. */
-  run(id: string, request: RunCode, waitS: number): Promise<RunResult>
+  /** What happens when code runs, as it happens; goes on after a connection that broke. */
+  execute(id: string, code: string): AsyncGenerator<ExecutionEvent>
+  /** Supplies what the running code asks for. */
+  input(id: string, text: string): Promise<void>
+  /** False when nothing runs. */
+  interrupt(id: string): Promise<boolean>
+  complete(id: string, code: string, cursor: number): Promise<Completion>
+  /** Reads a file, or a folder as a tar archive. */
+  download(id: string, path: string): Promise<{ isFolder: boolean; content: Readable }>
+  upload(id: string, path: string, content: Readable, sizeBytes: number): Promise<void>
+  /** Where a terminal of the kernel is, and what a WebSocket says to get there. */
+  terminal(id: string): { readonly url: string; readonly headers: Readonly<Record<string, string>> }
 }
+
+/** Connections one execution may take: each goes on where the last one broke. */
+const MAX_CONNECTIONS = 10
 
 /** The address of the server that uses the data folder; undefined if none does. */
 export function findServer({ dataDir }: Config): string | undefined {
@@ -43,23 +58,18 @@ export function createClient(config: Config, target: Target): Client {
 }
 
 export function connect(url: string, key: string): Client {
-  // The server's own schemas fix what each answer is.
-  const call = async <T>(
+  const request = async (
     method: string,
     target: string,
-    body?: unknown,
-    headers: Record<string, string> = {},
-  ): Promise<T> => {
+    headers: Record<string, string>,
+    body?: RequestInit['body'],
+  ): Promise<Response> => {
     let response: Response
     try {
       response = await fetch(url + target, {
         method,
-        headers: {
-          authorization: `Bearer ${key}`,
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...headers,
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        headers: { authorization: `Bearer ${key}`, ...headers },
+        ...(body === undefined ? {} : { body, duplex: 'half' }),
       })
     } catch (cause) {
       throw new CliError(
@@ -68,23 +78,99 @@ export function connect(url: string, key: string): Client {
         { cause },
       )
     }
-    const text = await response.text()
-    if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as T
-    const problem = parseProblem(text)
+    if (response.ok) return response
+    const problem = parseProblem(await response.text())
     throw new CliError(
       problem ? `${problem.title}: ${problem.detail}` : `The server answered ${response.status}.`,
       1,
+      { cause: problem?.code },
     )
   }
+  // The server's own schemas fix what each answer is.
+  const call = async <T>(method: string, target: string, body?: unknown): Promise<T> => {
+    const hasBody = body !== undefined
+    const response = await request(
+      method,
+      target,
+      hasBody ? { 'content-type': 'application/json' } : {},
+      hasBody ? JSON.stringify(body) : undefined,
+    )
+    const text = await response.text()
+    return (text === '' ? undefined : JSON.parse(text)) as T
+  }
   const kernel = (id: string): string => `/v1/kernel/${encodeURIComponent(id)}`
+  const file = (id: string, name: string): string =>
+    `${kernel(id)}/files/${name.split('/').map(encodeURIComponent).join('/')}`
+  async function* execute(id: string, code: string): AsyncGenerator<ExecutionEvent> {
+    const accept = { accept: 'application/x-ndjson' }
+    const json = { ...accept, 'content-type': 'application/json' }
+    let response = await request('POST', kernel(id), json, JSON.stringify({ code }))
+    const executionId = response.headers.get('x-execution-id') ?? ''
+    let last = 0
+    for (let connection = 1; ; connection++) {
+      try {
+        for await (const event of parseEvents(response)) {
+          last = event.id
+          yield event
+          if (event.type === 'finished') return
+        }
+        throw new Error('the stream ended early')
+      } catch (cause) {
+        if (connection === MAX_CONNECTIONS) throw new CliError('The connection broke.', 3, { cause })
+      }
+      const events = `${kernel(id)}/executions/${executionId}/events`
+      response = await request('GET', events, {
+        ...accept,
+        ...(last > 0 && { 'last-event-id': String(last) }),
+      })
+    }
+  }
   return {
-    create: (request) => call('POST', '/v1/kernel/create', request),
+    create: (body) => call('POST', '/v1/kernel/create', body),
     list: async () => (await call<{ kernels: KernelInfo[] }>('GET', '/v1/kernels')).kernels,
     info: (id) => call('GET', kernel(id)),
     restart: (id) => call('PATCH', kernel(id)),
     destroy: (id) => call('DELETE', kernel(id)),
-    run: async (id, request, waitS) =>
-      (await call<{ result: RunResult }>('POST', kernel(id), request, { prefer: `wait=${waitS}` })).result,
+    execute,
+    input: (id, text) => call('POST', `${kernel(id)}/input`, { text }),
+    interrupt: (id) =>
+      call('POST', `${kernel(id)}/interrupt`).then(
+        () => true,
+        (error) => {
+          if (error instanceof CliError && error.cause === 'nothing-runs') return false
+          throw error
+        },
+      ),
+    complete: (id, code, cursor) => call('POST', `${kernel(id)}/complete`, { code, cursor }),
+    async download(id, name) {
+      const response = await request('GET', file(id, name), { accept: 'application/x-tar' })
+      const isFolder = response.headers.get('content-type')?.startsWith('application/x-tar') === true
+      // Node's two types of web streams are the same object.
+      const content = Readable.fromWeb((response.body ?? new Blob([]).stream()) as ReadableStream)
+      return { isFolder, content }
+    },
+    async upload(id, name, content, sizeBytes) {
+      // As above.
+      const body = Readable.toWeb(content) as unknown as RequestInit['body']
+      const headers = { 'content-length': String(sizeBytes), 'content-type': 'application/octet-stream' }
+      await request('PUT', file(id, name), headers, body)
+    },
+    terminal: (id) => ({
+      url: `${url.replace(/^http/, 'ws')}/v1/stream${kernel(id).slice('/v1'.length)}/pty`,
+      headers: { authorization: `Bearer ${key}` },
+    }),
+  }
+}
+
+async function* parseEvents({ body }: Response): AsyncGenerator<ExecutionEvent> {
+  let rest = ''
+  for await (const chunk of body ?? []) {
+    const lines = (rest + Buffer.from(chunk).toString('latin1')).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      const event = JSON.parse(line) as ExecutionEvent | { type: 'heartbeat' }
+      if (event.type !== 'heartbeat') yield event
+    }
   }
 }
 

@@ -1,35 +1,64 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { findImageProtocol, toEscapes } from './inline-image.ts'
 
+/** Best first: what is shown of a MIME bundle. */
 const EXTENSIONS: Readonly<Record<string, string>> = {
   'image/png': 'png',
   'image/jpeg': 'jpg',
   'image/svg+xml': 'svg',
+  'application/pdf': 'pdf',
   'text/html': 'html',
   'text/latex': 'tex',
   'text/markdown': 'md',
   'application/json': 'json',
 }
 
-/** Keeps what a program displays: plain text on standard output, anything else as files `cob-<n>` in `dir`, their paths on standard error. */
-export function createMediaSaver(dir: string): { save(entry: readonly [string, string]): void } {
+/** Shows what code displays besides its output. */
+export interface MediaShower {
+  /** The richest form of a MIME bundle; `text/plain` is what there is of most. */
+  show(bundle: Readonly<Record<string, unknown>>): void
+}
+
+/**
+ * Pictures are shown in terminals that can; what a terminal cannot show is saved as `cob-<n>` in `dir` and its path told on standard
+ * error. Text goes to standard output, also that of a table or a formula if it has one.
+ */
+export function createMediaShower(dir: string): MediaShower {
+  const protocol = findImageProtocol(process.env, process.stdout.isTTY === true)
   let count = 0
+  const save = (mime: string, bytes: Buffer): void => {
+    mkdirSync(dir, { recursive: true })
+    let file: string
+    do {
+      count++
+      file = path.join(dir, `cob-${count}.${EXTENSIONS[mime] ?? 'bin'}`)
+    } while (existsSync(file))
+    writeFileSync(file, bytes)
+    process.stderr.write(`cob: ${mime} saved as ${file}\n`)
+  }
   return {
-    save([mime, content]) {
-      if (mime === 'text/plain') {
-        process.stdout.write(`${content}\n`)
-        return
+    show(bundle) {
+      const known = Object.keys(EXTENSIONS).find((candidate) => candidate in bundle)
+      const plain = bundle['text/plain']
+      if (typeof plain === 'string' && !known?.startsWith('image/')) {
+        process.stdout.write(`${plain}\n`)
+        // A table or a formula is best looked at elsewhere, but most know what its text says.
+        if (known === undefined || !/html|latex|markdown|pdf/.test(known)) return
       }
-      const encoded = /^data:[^,]*;base64,/.exec(content)?.[0]
-      const bytes = encoded ? Buffer.from(content.slice(encoded.length), 'base64') : Buffer.from(content)
-      mkdirSync(dir, { recursive: true })
-      let file: string
-      do {
-        count++
-        file = path.join(dir, `cob-${count}.${EXTENSIONS[mime] ?? 'bin'}`)
-      } while (existsSync(file))
-      writeFileSync(file, bytes)
-      process.stderr.write(`cob: ${mime} saved as ${file}\n`)
+      const mime = known ?? Object.keys(bundle)[0]
+      if (mime === undefined) return
+      const bytes = toBytes(mime, bundle[mime])
+      const inline = protocol && mime === 'image/png' ? toEscapes(protocol, bytes) : undefined
+      if (inline === undefined) save(mime, bytes)
+      else process.stdout.write(inline)
     },
   }
+}
+
+/** Text and XML as they are, other strings are base64, all else is JSON (Jupyter's messaging, "display_data"). */
+function toBytes(mime: string, content: unknown): Buffer {
+  if (typeof content !== 'string') return Buffer.from(JSON.stringify(content, null, 2) ?? 'null')
+  const isText = mime.startsWith('text/') || mime.endsWith('xml') || mime.endsWith('json')
+  return isText ? Buffer.from(content) : Buffer.from(content, 'base64')
 }

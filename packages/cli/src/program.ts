@@ -1,10 +1,13 @@
 import { Command } from 'commander'
 import type { AddCommand } from './command.ts'
+import { addCp } from './commands/cp.ts'
 import { addDoctor } from './commands/doctor.ts'
 import { addKernels } from './commands/kernels.ts'
 import { addKeys } from './commands/keys.ts'
 import { addRun } from './commands/run.ts'
 import { addServe } from './commands/serve.ts'
+import { addShell } from './commands/shell.ts'
+import { addTerm } from './commands/term.ts'
 
 export function createProgram(): { run(args: readonly string[]): Promise<number> } {
   let exitCode = 0
@@ -16,7 +19,16 @@ export function createProgram(): { run(args: readonly string[]): Promise<number>
       'after',
       '\nSettings are environment variables COB_*; docs/reference/configuration.md lists them.',
     )
-  const add: readonly AddCommand[] = [addServe, addRun, addKeys, addKernels, addDoctor]
+  const add: readonly AddCommand[] = [
+    addServe,
+    addRun,
+    addShell,
+    addTerm,
+    addCp,
+    addKeys,
+    addKernels,
+    addDoctor,
+  ]
   for (const one of add) {
     one(program, (code) => {
       exitCode = code

@@ -7,12 +7,21 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const SAME_PRESS_MS = 500
 
 /**
- * Calls `stop` at the first SIGINT, SIGTERM or SIGHUP. A second one, if it is not the same key press, has its usual effect and
- * ends the process at once. Returns what gives the signals their usual effect again.
+ * Calls `stop` at the first SIGINT, SIGTERM or SIGHUP; one that `takes` wants, which is asked once, comes before that. A second one, if it
+ * is not the same key press, has its usual effect and ends the process at once. Returns what gives the signals their usual effect again.
  */
-export function onStopSignal(stop: (signal: NodeJS.Signals) => void): () => void {
+export function onStopSignal(
+  stop: (signal: NodeJS.Signals) => void,
+  takes: (signal: NodeJS.Signals) => boolean = () => false,
+): () => void {
   let isFirst = true
+  let takenAt: number | undefined
   const listener = (signal: NodeJS.Signals): void => {
+    if (takenAt !== undefined && performance.now() - takenAt < SAME_PRESS_MS) return
+    if (takenAt === undefined && isFirst && takes(signal)) {
+      takenAt = performance.now()
+      return
+    }
     if (!isFirst) return
     isFirst = false
     setTimeout(close, SAME_PRESS_MS).unref()

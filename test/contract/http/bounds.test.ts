@@ -144,7 +144,7 @@ test('a stream of events in which nothing happens says so, again and again', asy
 
 test('who reads a stream slowly keeps it, who reads nothing of it does not', async (t) => {
   // More than the buffers of a connection take.
-  const entry = { id: 1, type: 'stream' as const, json: 'x'.repeat(60_000) }
+  const entry = { id: 1, type: 'stream' as const, size: 60_000, toJson: () => 'x'.repeat(60_000) }
   const endless: LogReader = { take: () => [entry], state: 'open', close: () => {} }
   const sessions = { events: () => ({ executionId: 'x', open: () => endless }) }
   // As above.

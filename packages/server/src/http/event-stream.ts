@@ -14,12 +14,12 @@ const FORMATS = {
   'text/event-stream': {
     opening: `retry: ${RETRY_MS}\n\n`,
     heartbeat: ': heartbeat\n\n',
-    write: ({ id, type, json }: LogEntry): string => `id: ${id}\nevent: ${type}\ndata: ${json}\n\n`,
+    write: (entry: LogEntry): string => `id: ${entry.id}\nevent: ${entry.type}\ndata: ${entry.toJson()}\n\n`,
   },
   'application/x-ndjson': {
     opening: '',
     heartbeat: '{"type":"heartbeat"}\n',
-    write: ({ json }: LogEntry): string => `${json}\n`,
+    write: (entry: LogEntry): string => `${entry.toJson()}\n`,
   },
 } as const satisfies Record<EventType, unknown>
 

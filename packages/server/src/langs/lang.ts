@@ -7,9 +7,20 @@ export interface Lang {
   readonly profile: Profile
 }
 
+/** A kernel type as it is known here, perhaps without its interpreter. What that needs is looked at when it is first asked for. */
+export interface LangEntry {
+  /** Of a manifest. */
+  readonly name: string
+  readonly install: string
+  info(): Promise<LangInfo>
+  /** Undefined where the interpreter is missing. */
+  load(): Promise<Lang | undefined>
+}
+
 /** The kernel types of this server, found in `langs/`. */
 export interface Langs {
-  /** By name or alias, case-sensitive. Undefined: unknown. `available: false` in `list()` has no `Lang`. */
-  find(nameOrAlias: string): { readonly info: LangInfo; readonly lang: Lang | undefined } | undefined
-  list(): LangInfo[]
+  /** By name or alias, case-sensitive. Undefined: unknown. */
+  find(nameOrAlias: string): LangEntry | undefined
+  names(): string[]
+  list(): Promise<LangInfo[]>
 }

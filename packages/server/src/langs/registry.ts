@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs'
 import { access, constants, mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { type LangInfo, type LangManifest, langManifestSchema } from '@cob/protocol'
+import { type LangManifest, langManifestSchema } from '@cob/protocol'
 import { findKernelspecs } from './kernelspecs.ts'
-import type { Lang, Langs } from './lang.ts'
+import type { Lang, LangEntry, Langs } from './lang.ts'
 
 const run = promisify(execFile)
 
@@ -29,8 +29,8 @@ export interface LangsOptions {
 }
 
 /**
- * Reads every manifest, looks which interpreters this machine has and bundles the agent with each kernel
- * type's evaluator. Throws a readable error for a broken manifest.
+ * Reads every manifest. Which interpreters this machine has is looked up, and the agent bundled with a kernel type's evaluator, when
+ * that is first asked for. Throws a readable error for a broken manifest.
  */
 export async function createLangs(options: LangsOptions): Promise<Langs> {
   await mkdir(options.bundleDir, { recursive: true, mode: 0o700 })
@@ -38,68 +38,96 @@ export async function createLangs(options: LangsOptions): Promise<Langs> {
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => path.join(options.langsDir, name))
     .filter((folder) => existsSync(path.join(folder, MANIFEST)))
-  const entries = (await Promise.all(folders.map((folder) => load(options, folder)))).flat()
-  entries.sort((a, b) => (a.info.lang < b.info.lang ? -1 : 1))
+  const entries = (await Promise.all(folders.map((folder) => read(options, folder)))).flat()
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1))
 
-  const byName = new Map<string, Entry>()
+  const byName = new Map<string, LangEntry>()
   for (const entry of entries) {
-    for (const name of [entry.info.lang, ...entry.info.aliases]) {
+    for (const name of [entry.name, ...entry.aliases]) {
       const taken = byName.get(name)
-      if (taken)
-        throw new Error(
-          `kernel types ${taken.info.lang} and ${entry.info.lang} both claim the name "${name}"`,
-        )
+      if (taken) throw new Error(`kernel types ${taken.name} and ${entry.name} both claim the name "${name}"`)
       byName.set(name, entry)
     }
   }
-  return { find: (name) => byName.get(name), list: () => entries.map(({ info }) => info) }
+  return {
+    find: (name) => byName.get(name),
+    names: () => entries.map(({ name }) => name),
+    list: () => Promise.all(entries.map((entry) => entry.info())),
+  }
 }
 
-interface Entry {
-  readonly info: LangInfo
-  readonly lang: Lang | undefined
+interface Entry extends LangEntry {
+  readonly aliases: readonly string[]
 }
 
-async function load(options: LangsOptions, folder: string): Promise<Entry[]> {
+async function read(options: LangsOptions, folder: string): Promise<Entry[]> {
   const file = path.join(folder, MANIFEST)
   const parsed = langManifestSchema.safeParse(JSON.parse(await readFile(file, 'utf8')))
   if (!parsed.success) throw new Error(`${file}: ${parsed.error.message}`)
   const manifest = parsed.data
-  const { lang, aliases, displayName, features, install } = manifest
-  const info = { lang, aliases, displayName, features }
-  const version = await readVersion(manifest)
   const isMany = manifest.kernelspecs.length > 0
   const specs = isMany ? await findKernelspecs(manifest) : []
-  if (version === undefined || (isMany && specs.length === 0))
-    return [{ info: { ...info, version: null, available: false, install }, lang: undefined }]
+  const version = atFirst(() => readVersion(manifest))
+  const files = atFirst(() => prepareFiles(options, folder, manifest))
 
-  const bundle = path.join(options.bundleDir, `${lang}.pyz`)
-  const folders = [folder, ...manifest.includes.map((name) => path.join(options.langsDir, name))]
-  const isForked = manifest.evaluator.start === 'fork'
-  await run(PYTHON, ['-I', path.join(options.agentDir, 'bundle.py'), bundle, ...(isForked ? folders : [])], {
+  const entryOf = (own: LangManifest, isThere: boolean): Entry => {
+    const { lang, aliases, displayName, features, install } = own
+    const info = { lang, aliases, displayName, features }
+    const profile = async (): Promise<Lang> => ({
+      manifest: own,
+      profile: {
+        name: lang,
+        argv: [PYTHON, '-B', AGENT_PATH, '--listen-fd', '3', '--evaluator', JSON.stringify(own.evaluator)],
+        files: await files(),
+      },
+    })
+    return {
+      name: lang,
+      aliases,
+      install,
+      async info() {
+        const found = isThere ? await version() : undefined
+        return found === undefined
+          ? { ...info, version: null, available: false, install }
+          : { ...info, version: isMany ? null : found, available: true }
+      },
+      load: async () => (isThere && (await version()) !== undefined ? profile() : undefined),
+    }
+  }
+  if (!isMany) return [entryOf(manifest, true)]
+  return specs.length === 0 ? [entryOf(manifest, false)] : specs.map((spec) => entryOf(spec, true))
+}
+
+/** What goes into the sandboxes of a kernel type: the agent with its evaluator, its files, what it needs of the host's `/etc`. */
+async function prepareFiles(
+  { bundleDir, langsDir, agentDir }: LangsOptions,
+  folder: string,
+  { lang, includes, evaluator, etc }: LangManifest,
+): Promise<{ path: string; source: string }[]> {
+  const bundle = path.join(bundleDir, `${lang}.pyz`)
+  const folders = [folder, ...includes.map((name) => path.join(langsDir, name))]
+  const isForked = evaluator.start === 'fork'
+  await run(PYTHON, ['-I', path.join(agentDir, 'bundle.py'), bundle, ...(isForked ? folders : [])], {
     timeout: BUNDLE_TIMEOUT_MS,
     env: {},
   })
-  const files = (await Promise.all(folders.map((each) => findFiles(each, isForked)))).flat()
-  const etc = await findEtc(manifest.etc)
-  const entryOf = (own: LangManifest): Entry => ({
-    info: {
-      ...info,
-      lang: own.lang,
-      displayName: own.displayName,
-      version: isMany ? null : version,
-      available: true,
-    },
-    lang: {
-      manifest: own,
-      profile: {
-        name: own.lang,
-        argv: [PYTHON, '-B', AGENT_PATH, '--listen-fd', '3', '--evaluator', JSON.stringify(own.evaluator)],
-        files: [{ path: AGENT_PATH, source: bundle }, ...files, ...etc],
-      },
-    },
-  })
-  return isMany ? specs.map(entryOf) : [entryOf(manifest)]
+  const files = await Promise.all(folders.map((each) => findFiles(each, isForked)))
+  return [{ path: AGENT_PATH, source: bundle }, ...files.flat(), ...(await findEtc(etc))]
+}
+
+/** Does `work` at the first call, and once more after it failed or found nothing. */
+function atFirst<T>(work: () => Promise<T>): () => Promise<T> {
+  let done: Promise<T> | undefined
+  const forget = (): void => {
+    done = undefined
+  }
+  return () => {
+    if (!done) {
+      done = work()
+      done.then((found) => found === undefined && forget(), forget)
+    }
+    return done
+  }
 }
 
 /** What of a kernel type's folder is put into its sandboxes as files; the modules of a forked evaluator are in the bundle. */

@@ -5,17 +5,20 @@ type Unnumbered<Event> = Event extends unknown ? Omit<Event, 'id'> : never
 /** An event as an execution has it, before it gets its number. */
 export type NewEvent = Unnumbered<ExecutionEvent>
 
-/** One event: its number, and its JSON, of ASCII characters only and without line breaks. */
+/** One event. */
 export interface LogEntry {
   readonly id: number
   readonly type: ExecutionEvent['type']
-  readonly json: string
+  /** Characters it holds. */
+  readonly size: number
+  /** Of ASCII characters only, without line breaks. */
+  toJson(): string
 }
 
 /** Characters kept behind the slowest reader: what a broken connection may have swallowed, and a new one asks for again. */
 export const STREAMED_TAIL = 16 * 1024 * 1024
 /** The same where nobody has read yet. */
-const UNREAD_TAIL = 1024 * 1024
+const UNREAD_TAIL = 512 * 1024
 /** Characters a reader may be behind before the code has to wait. */
 export const MAX_BEHIND = 4 * 1024 * 1024
 /** How long the code waits for a reader that went away. */
@@ -84,7 +87,7 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
   const dropFirst = (): void => {
     const first = entries[dropped]
     if (!first) return
-    const size = sizeOf(first)
+    const { size } = first
     dropped++
     droppedCharacters += size
     held.give(size)
@@ -96,7 +99,7 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
   const trim = (): void => {
     const keepFrom = slowest() - (isStreamed ? STREAMED_TAIL : UNREAD_TAIL)
     for (let first = entries[dropped]; first; first = entries[dropped]) {
-      if (droppedCharacters + sizeOf(first) > keepFrom) break
+      if (droppedCharacters + first.size > keepFrom) break
       dropFirst()
     }
   }
@@ -126,8 +129,8 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
 
   return {
     append(event) {
-      const entry = { id: nextId, type: event.type, json: toAscii({ id: nextId, ...event }) }
-      const size = sizeOf(entry)
+      const entry = toEntry(nextId, event)
+      const { size } = entry
       // What its owner may not hold pushes out what is older; a reader that needs that is told.
       while (!held.take(size)) {
         if (dropped === entries.length) {
@@ -155,7 +158,7 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
       isStreamed = true
       const cursor = { nextId: Math.max(after + 1, 1), onMore }
       const behind = entries.slice(Math.max(dropped, cursor.nextId - nextId + entries.length))
-      positions.set(cursor, appended - behind.reduce((sum, entry) => sum + sizeOf(entry), 0))
+      positions.set(cursor, appended - behind.reduce((sum, { size }) => sum + size, 0))
       cursors.add(cursor)
       press()
       return {
@@ -166,8 +169,8 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
             if (cursor.nextId < firstId()) break
             taken.push(entry)
             cursor.nextId++
-            left -= entry.json.length
-            positions.set(cursor, (positions.get(cursor) ?? 0) + sizeOf(entry))
+            left -= entry.size
+            positions.set(cursor, (positions.get(cursor) ?? 0) + entry.size)
           }
           if (taken.length > 0) {
             trim()
@@ -204,8 +207,13 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
   }
 }
 
-function sizeOf({ json }: LogEntry): number {
-  return json.length + ENTRY_CHARACTERS
+/** Text is serialised when it is read, which most of it never is. Other things at once: as objects they take many times the space. */
+function toEntry(id: number, event: NewEvent): LogEntry {
+  const { type } = event
+  if (type === 'stream')
+    return { id, type, size: event.text.length + ENTRY_CHARACTERS, toJson: () => toAscii({ id, ...event }) }
+  const json = toAscii({ id, ...event })
+  return { id, type, size: json.length + ENTRY_CHARACTERS, toJson: () => json }
 }
 
 /** JSON that survives every decoder of text: a lone surrogate, or half a character at the end of a piece, stays what it is. */

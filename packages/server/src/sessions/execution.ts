@@ -173,9 +173,9 @@ export class Execution {
   /** State, and output so far as far as it is kept; takes nothing away from any answer. */
   describe(): RunResult {
     const output = createOutput({ take: () => true, give: () => {} })
-    for (const { json } of this.#log.entries()) {
+    for (const entry of this.#log.entries()) {
       // Written from a value of this type.
-      const event = toOutput(JSON.parse(json) as NewEvent)
+      const event = toOutput(JSON.parse(entry.toJson()) as NewEvent)
       if (event) output.add(event)
     }
     const part = output.take()

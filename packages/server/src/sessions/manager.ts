@@ -109,15 +109,12 @@ export function createSessions(options: SessionsOptions): Sessions {
     return entry
   }
 
-  const resolveLang = (name: string): Lang => {
+  const resolveLang = async (name: string): Promise<Lang> => {
     const found = options.langs.find(name)
-    if (!found) {
-      const known = options.langs.list().map(({ lang }) => lang)
-      throw CobError.of('unknown-lang', { lang: name, known: known.join(', ') })
-    }
-    if (!found.lang)
-      throw CobError.of('lang-unavailable', { lang: name, install: found.info.install ?? 'ask the operator' })
-    return found.lang
+    if (!found) throw CobError.of('unknown-lang', { lang: name, known: options.langs.names().join(', ') })
+    const lang = await found.load()
+    if (!lang) throw CobError.of('lang-unavailable', { lang: name, install: found.install })
+    return lang
   }
 
   const submit = (owner: Owner, kernelId: string, request: RunCode): Execution => {
@@ -141,7 +138,8 @@ export function createSessions(options: SessionsOptions): Sessions {
   return {
     async create(owner, request) {
       if (closing) throw CobError.of('shutting-down', {})
-      const lang = resolveLang(request.lang)
+      const lang = await resolveLang(request.lang)
+      if (closing) throw CobError.of('shutting-down', {})
       const token = request.clientSessionToken
       const existing = ownedBy(owner).find((entry) => isLive(entry) && entry.session.token === token)
       if (existing) {

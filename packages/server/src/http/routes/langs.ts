@@ -13,6 +13,6 @@ export async function langRoutes(app: FastifyInstance, { langs }: { langs: Langs
         response: { 200: z.object({ langs: z.array(langInfoSchema) }) },
       },
     },
-    async () => ({ langs: langs.list() }),
+    async () => ({ langs: await langs.list() }),
   )
 }

@@ -5,8 +5,12 @@ import { loadConfig, type ServeOptions, serve } from '@cob/server'
 const options = JSON.parse(process.argv[2] ?? '{}') as ServeOptions
 const server = await serve(loadConfig(), options)
 process.stdout.write(`${JSON.stringify({ url: server.url, key: server.key })}\n`)
-// What is held counts, not what is yet to be collected; started with --expose-gc.
-process.on('SIGUSR2', () => globalThis.gc?.())
+// What is held counts, not what is yet to be collected, nor what V8 and malloc keep for later; started with --expose-gc.
+process.on('SIGUSR2', () => {
+  globalThis.gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  process.stdout.write(`${JSON.stringify({ held: heapUsed + external })}\n`)
+})
 process.once('SIGTERM', () => {
   void server.close().then(() => process.exit(0))
 })

@@ -48,7 +48,9 @@ class Terminal:
 
     def want(self, wanted):
         """Adds what to wait for."""
-        wanted[self.fileno()] = (READ if len(self._typed) < MAX_TYPED_BYTES else 0) | (WRITE if self._outgoing else 0)
+        # With the shell gone there is something to say, even if what it left behind keeps the terminal open.
+        says = self._outgoing or (self._status is not None and not self._over)
+        wanted[self.fileno()] = (READ if len(self._typed) < MAX_TYPED_BYTES else 0) | (WRITE if says else 0)
         if not self._over:
             mask = (READ if len(self._outgoing) < MAX_WRITTEN_BYTES else 0) | (WRITE if self._typed else 0)
             if mask:

@@ -35,6 +35,14 @@ test('a shell in the session: its files, its environment, its size, and characte
   assert.deepEqual(await terminal.closed, { code: 1000, reason: 'the shell has ended' })
 })
 
+test('what is typed before there is a shell is not lost, and what a shell leaves behind does not keep the terminal', async () => {
+  const kernel = await server.create()
+  const terminal = await openTerminal(server, kernel)
+  terminal.type('sleep 1000 &\rdisown; echo $((6 * 7)) > answer; exit\r')
+  assert.equal((await terminal.closed).code, 1000)
+  assert.equal((await server.run(kernel, 'print(open("answer").read())')).stdout, '42\n\n')
+})
+
 test('vim draws, is resized and writes its file', async () => {
   const kernel = await server.create()
   const terminal = await openTerminal(server, kernel)

@@ -51,16 +51,15 @@ export function serveTerminal(socket: WebSocket, { open, restart, touch }: Termi
       // One that never got so far would not do so again.
       if (hasShown) {
         send({ type: 'out', data: NEW_LINE })
-        startOrLeave()
+        last = last.then(startOrLeave)
       } else socket.close(GOING_AWAY, 'the shell was taken away')
     })
   }
-  const startOrLeave = (): void => {
+  const startOrLeave = (): Promise<void> =>
     start().catch((error) => {
       fail(error)
       socket.close(GOING_AWAY, 'there is no shell')
     })
-  }
   const obey = async (data: Buffer): Promise<void> => {
     const message = parseMessage(data)
     switch (message.type) {
@@ -86,8 +85,8 @@ export function serveTerminal(socket: WebSocket, { open, restart, touch }: Termi
 
   watchOver(socket)
   socket.once('close', () => terminal?.close())
-  // One after the other, and no more read than can be written.
-  let last: Promise<void> = Promise.resolve()
+  // One after the other, from when there is a shell, and no more read than can be written.
+  let last = startOrLeave()
   socket.on('message', (data: Buffer) => {
     socket.pause()
     last = last
@@ -95,7 +94,6 @@ export function serveTerminal(socket: WebSocket, { open, restart, touch }: Termi
       .catch(fail)
       .finally(() => socket.resume())
   })
-  startOrLeave()
 }
 
 function parseMessage(data: Buffer) {

@@ -68,6 +68,9 @@ class Evaluator:
             self.broken = True
             return False
         self._decoder.feed(data)
+        # All of it was written before the messages that came, each of which must come after what was written before it.
+        for output in self.outputs:
+            output.owe()
         return True
 
     def next_message(self):

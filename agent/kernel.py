@@ -180,8 +180,6 @@ class Kernel:
                     continue
                 synced = message.get('sync') is True
                 self._pending += (synced,)
-                for output in evaluator.outputs:
-                    output.owe()
             for output in evaluator.outputs:
                 while output.owed and allowed():
                     self._emit(output, output.read())

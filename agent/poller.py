@@ -15,8 +15,6 @@ class Poller:
 
     def wait(self, wanted, timeout):
         """Waits for any of `wanted` (descriptor -> mask); the set of those ready."""
-        for fd in [fd for fd in self._masks if fd not in wanted]:
-            self.forget(fd)
         for fd, mask in wanted.items():
             known = self._masks.get(fd)
             if known is None:
@@ -24,7 +22,11 @@ class Poller:
             elif known != mask:
                 self._epoll.modify(fd, mask)
             self._masks[fd] = mask
-        return {fd for fd, _ in self._epoll.poll(timeout)}
+        ready = {fd for fd, _ in self._epoll.poll(timeout)}
+        # What is not wanted for now costs nothing until something comes of it.
+        for fd in ready - wanted.keys():
+            self.forget(fd)
+        return ready & wanted.keys()
 
     def forget(self, fd):
         """Must come before `fd` is closed: its number may be given out again."""

@@ -27,6 +27,8 @@ _METHODS = {
     'application/javascript': '_repr_javascript_',
 }
 _CUTTABLE = ('text/plain', 'text/markdown')
+# Of exactly these types no value has such a method.
+_PLAIN_TYPES = frozenset((int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset, range))
 # Objects that have every attribute one asks for (mocks, proxies) have this one too.
 _CANARY = '_cob_canary_method_should_not_exist_'
 
@@ -34,7 +36,7 @@ _CANARY = '_cob_canary_method_should_not_exist_'
 def to_bundle(value):
     """(data, metadata) of a value. What repr() raises is raised here; other methods that raise are left out."""
     data, metadata = {}, {}
-    if not isinstance(value, type) and _method(value, _CANARY) is None:
+    if type(value) not in _PLAIN_TYPES and not isinstance(value, type) and _method(value, _CANARY) is None:
         _add(data, metadata, value)
     if 'text/plain' not in data:
         data['text/plain'] = repr(value)
@@ -119,8 +121,11 @@ def _to_json(mime, entry):
         return None, None, None
 
 
+_encoded = json.JSONEncoder(allow_nan=False).encode
+
+
 def _size(value):
-    return len(json.dumps(value, allow_nan=False))
+    return len(_encoded(value))
 
 
 def _count(value, depth=0):

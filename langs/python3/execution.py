@@ -33,15 +33,18 @@ class Runner:
             statements, expression = self._compile(code, filename)
         except Exception as problem:
             raise NotCompiled from problem
-        self._evaluate(statements)
+        if statements is not None:
+            self._evaluate(statements)
         if expression is not None:
             sys.displayhook(self._evaluate(expression))
 
     def _compile(self, code, filename):
         tree = self._compiled(code, filename, 'exec', PYCF_ONLY_AST)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], _ast.Expr) else None
-        statements = self._compiled(tree, filename, 'exec')
-        self._future |= statements.co_flags & FUTURE_FLAGS
+        statements = None
+        if tree.body or last is None:
+            statements = self._compiled(tree, filename, 'exec')
+            self._future |= statements.co_flags & FUTURE_FLAGS
         if last is None:
             return statements, None
         return statements, self._compiled(_ast.Expression(last.value), filename, 'eval')

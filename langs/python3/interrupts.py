@@ -1,6 +1,7 @@
 """When SIGINT raises KeyboardInterrupt: while user code runs, and never half-way through a message."""
 
-import signal
+# Not `signal`, whose functions turn every handler into an enumeration's member and back, ten times per execution.
+import _signal as signal
 
 
 def _ignore(number, frame):

@@ -15,7 +15,7 @@ class Sources:
 
     def add(self, filename, code):
         # No modification time: linecache never looks for such a file.
-        self._entries[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+        entry = self._entries[filename] = (len(code), None, code.splitlines(keepends=True), filename)
         self._size += len(code)
         linecache = sys.modules.get('linecache')
         while len(self._entries) > MAX_SOURCES or (self._size > MAX_CHARACTERS and len(self._entries) > 1):
@@ -24,7 +24,7 @@ class Sources:
             if linecache is not None:
                 linecache.cache.pop(oldest, None)
         if linecache is not None:
-            self.fill(linecache)
+            linecache.cache[filename] = entry
 
     def fill(self, linecache):
         """Hands everything kept to the module `linecache`."""

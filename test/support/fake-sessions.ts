@@ -50,6 +50,8 @@ export function createFakeSessions(backend: FakeBackend, overrides: Partial<Sess
   return createSessions({
     backend,
     langs: createFakeLangs(),
+    warm: {},
+    maxWarm: 0,
     limits: {
       memoryKb: { default: 50_000, max: 100_000 },
       queryTimeoutMs: { default: 60_000, max: 100_000 },

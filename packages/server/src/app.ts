@@ -55,7 +55,8 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     })
     closers.push(() => core.close())
     const { sessions, langs } = core
-    const holes = (await core.selfTest()).filter(({ ok }) => !ok)
+    const [checks] = await Promise.all([core.selfTest(), sessions.warmUp()])
+    const holes = checks.filter(({ ok }) => !ok)
     if (holes.length > 0 && !options.without)
       throw toError('Code can get out of its sandbox on this host:', holes)
     if (holes.length > 0)

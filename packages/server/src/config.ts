@@ -29,9 +29,14 @@ const key = z
     'accessKey:secretKey, letters, digits, _ . - before the colon and printable characters behind it',
   )
 
+/** By a kernel type's name as it stands in a variable. */
+const DEFAULT_WARM: Readonly<Record<string, number>> = { PYTHON3: 4 }
+
 interface Meta {
   readonly help: string
   readonly unit?: string
+  /** What stands for its variable where that has many names. */
+  readonly variable?: string
   /** What stands for the default where it depends on the machine. */
   readonly defaultText?: string
 }
@@ -98,6 +103,14 @@ const configSchema = z.strictObject({
   maxKernelsPerKey: describe(whole(1).default(500), { help: 'Kernels of one key.' }),
   maxProcesses: describe(whole(4, 30_000).default(128), { help: 'Processes and threads of one kernel.' }),
   maxQueued: describe(whole(1, 1000).default(16), { help: 'Executions that may wait on one kernel.' }),
+  maxWarm: describe(whole(0, 1000).default(8), {
+    help: 'Sandboxes of all kernel types together that are kept ready for kernels to come.',
+  }),
+  warm: describe(z.record(z.string(), whole(0, 1000), 'an object of numbers by kernel type'), {
+    help: 'How many of one kernel type: `COB_WARM_PYTHON3=8`, `COB_WARM_JAVA=1`. 0: none. Of a kernel type not named, as many as were asked for at once in the last 5 minutes.',
+    variable: 'COB_WARM_<LANG>',
+    defaultText: '`4` for `python3`',
+  }),
   workSizeKb: describe(whole(64).default(524_288), {
     unit: 'KB',
     help: 'Most that /home/work of a kernel may hold; counts towards its memory.',
@@ -150,10 +163,11 @@ export class ConfigError extends Error {
 }
 
 const PREFIX = 'COB_'
+const WARM_PREFIX = 'COB_WARM_'
 const FILE_VARIABLE = 'COB_CONFIG'
 const NAMES = Object.keys(configSchema.shape)
 const toVariable = (name: string): string =>
-  PREFIX + name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+  PREFIX + name.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 const BY_VARIABLE = new Map(NAMES.map((name) => [toVariable(name), name]))
 
 /**
@@ -162,7 +176,9 @@ const BY_VARIABLE = new Map(NAMES.map((name) => [toVariable(name), name]))
  */
 export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const problems: string[] = []
-  const given: Record<string, unknown> = { ...readFile(environment[FILE_VARIABLE]) }
+  const given: Record<string, unknown> = { warm: {}, ...readFile(environment[FILE_VARIABLE]) }
+  const warm: Record<string, unknown> = { ...DEFAULT_WARM, ...upperKeys(given.warm) }
+  if (isObject(given.warm)) given.warm = warm
   for (const name of Object.keys(given)) {
     if (!NAMES.includes(name))
       problems.push(`${environment[FILE_VARIABLE]}: there is no setting "${name}".${didYouMean(name, NAMES)}`)
@@ -170,7 +186,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
   for (const [variable, value] of Object.entries(environment)) {
     if (!variable.startsWith(PREFIX) || variable === FILE_VARIABLE || value === undefined) continue
     const name = BY_VARIABLE.get(variable)
-    if (name === undefined)
+    if (name === undefined && variable.startsWith(WARM_PREFIX))
+      warm[variable.slice(WARM_PREFIX.length)] = value
+    else if (name === undefined)
       problems.push(`There is no setting ${variable}.${didYouMean(variable, [...BY_VARIABLE.keys()])}`)
     else given[name] = value
   }
@@ -178,12 +196,13 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
 
   const parsed = configSchema.safeParse(given)
   if (!parsed.success) {
-    const lines = parsed.error.issues.map(({ path: [name], message }) => {
-      const shown =
-        name === 'bootstrapKey' || name === 'key' ? 'its value' : JSON.stringify(given[String(name)])
-      const variable = toVariable(String(name))
+    const lines = parsed.error.issues.map(({ path: steps, message }) => {
+      const name = steps.join('_')
+      const value = steps.reduce<unknown>((inner, step) => Object(inner)[step], given)
+      const shown = name === 'bootstrapKey' || name === 'key' ? 'its value' : JSON.stringify(value)
+      const variable = toVariable(name)
       const where =
-        environment[variable] === undefined ? `${environment[FILE_VARIABLE]}, "${String(name)}"` : variable
+        environment[variable] === undefined ? `${environment[FILE_VARIABLE]}, "${steps.join('.')}"` : variable
       return `${where}: ${shown} is not accepted; it takes ${message}.`
     })
     throw new ConfigError(lines.join('\n'))
@@ -214,12 +233,26 @@ function readFile(file: string | undefined): Record<string, unknown> {
   if (file === undefined) return {}
   try {
     const content: unknown = JSON.parse(readFileSync(file, 'utf8'))
-    if (typeof content === 'object' && content !== null && !Array.isArray(content)) return { ...content }
+    if (isObject(content)) return { ...content }
     throw new Error('it is not a JSON object')
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new ConfigError(`${FILE_VARIABLE} names ${file}, which cannot be read: ${why}`, { cause })
   }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** `jupyter:xpython` of a file is `JUPYTER_XPYTHON` of a variable. */
+export function toWarmName(lang: string): string {
+  return lang.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')
+}
+
+function upperKeys(warm: unknown): object {
+  const entries = isObject(warm) ? Object.entries(warm) : []
+  return Object.fromEntries(entries.map(([lang, count]) => [toWarmName(lang), count]))
 }
 
 function defaultDataDir(environment: NodeJS.ProcessEnv): string {
@@ -256,7 +289,7 @@ export function configReference(): string {
     const meta = settings.get(schema)
     const fallback = schema.safeParse(undefined).data
     const shown = meta?.defaultText ?? (fallback === undefined ? '' : `\`${fallback}\``)
-    return `| \`${toVariable(name)}\` | ${shown} | ${meta?.unit ?? ''} | ${meta?.help ?? ''} |`
+    return `| \`${meta?.variable ?? toVariable(name)}\` | ${shown} | ${meta?.unit ?? ''} | ${meta?.help ?? ''} |`
   })
   return `# Configuration
 

@@ -4,7 +4,7 @@ import type { Network } from '@cob/protocol'
 import type { Check, OnCheck } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
 import { createLocalBackend } from './backend/local/local-backend.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError, toWarmName } from './config.ts'
 import type { Langs } from './langs/lang.ts'
 import { createLangs } from './langs/registry.ts'
 import type { Logger } from './observe/logger.ts'
@@ -16,9 +16,11 @@ import type { Sessions } from './sessions/sessions.ts'
 const KB = 1024
 /** Two bytes a character at worst, and three times as much for work on them and for the rest of the server. */
 const HEAP_PER_HELD_CHARACTER = 8
+/** A tenth of a session's: what is made ahead of demand waits for what somebody waits for. */
+const UNASSIGNED_CPU_WEIGHT = 10
 /** Whatever sessions of users may have. */
 const SELF_TEST_LIMITS: LimitRanges = {
-  memoryKb: { default: 65_536, max: 65_536 },
+  memoryKb: { default: 131_072, max: 131_072 },
   queryTimeoutMs: { default: 30_000, max: 30_000 },
   idleTimeoutMs: { default: 60_000, max: 60_000 },
   cpuCreditMs: { default: 0, max: 0 },
@@ -62,6 +64,12 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       storage,
       ...(config.totalMemoryKb > 0 ? { totalMemoryBytes: config.totalMemoryKb * KB } : {}),
       egress: config.network === 'egress',
+      // For code of ours alone: nobody's runs before a session's own are applied.
+      unassignedLimits: {
+        memoryBytes: config.defaultMemoryKb * KB,
+        processes: config.maxProcesses,
+        cpuWeight: UNASSIGNED_CPU_WEIGHT,
+      },
       log: logger,
       ...(options.without ? { without: options.without } : {}),
       ...(options.onCheck ? { onCheck: options.onCheck } : {}),
@@ -75,6 +83,8 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
   const common = {
     backend,
     langs,
+    warm: {},
+    maxWarm: 0,
     maxKernels: config.maxKernels,
     maxKernelsPerKey: config.maxKernelsPerKey,
     maxProcesses: config.maxProcesses,
@@ -92,6 +102,8 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
     },
     networkOf: options.networkOf,
+    warm: findWarm(config, langs),
+    maxWarm: config.maxWarm,
   })
   const testWith = async (network: Network): Promise<Check[]> => {
     const own = createSessions({ ...common, limits: SELF_TEST_LIMITS, networkOf: () => network })
@@ -124,4 +136,19 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       await backend.close()
     },
   }
+}
+
+/** How many to keep warm by kernel type. Throws `ConfigError` for one that there is not. */
+function findWarm({ warm }: Config, langs: Langs): Record<string, number> {
+  const byWarmName = new Map(langs.names().map((lang) => [toWarmName(lang), lang]))
+  return Object.fromEntries(
+    Object.entries(warm).map(([name, count]) => {
+      const lang = byWarmName.get(name)
+      if (lang === undefined)
+        throw new ConfigError(
+          `COB_WARM_${name}: there is no such kernel type, but ${langs.names().join(', ')}.`,
+        )
+      return [lang, count]
+    }),
+  )
 }

@@ -44,13 +44,16 @@ export type AgentOutput = Exclude<AgentEvent, { type: 'reply' }>
 type RequestOf<M extends AgentRequest['method']> = Extract<AgentRequest, { method: M }>
 type Answered = Exclude<AgentRequest['method'], 'attach' | 'ack' | 'execute'>
 
-export interface AgentLinkOptions {
-  /** Opens a byte stream to the agent; called again when the last one broke. */
-  readonly connect: () => Promise<Duplex>
+export interface AgentListener {
   /** Output and state, each event once and in order. */
   readonly onEvent: (event: AgentOutput) => void
   /** The link is over and was not closed by us. */
   readonly onLost: (error: LinkClosedError) => void
+}
+
+export interface AgentLinkOptions extends AgentListener {
+  /** Opens a byte stream to the agent; called again when the last one broke. */
+  readonly connect: () => Promise<Duplex>
 }
 
 /** The server's end of the channel to one agent. */
@@ -61,6 +64,8 @@ export interface AgentLink {
     params: RequestOf<M>['params'],
     id?: string,
   ): Promise<Record<string, unknown>>
+  /** From here on this one is told instead. */
+  listen(listener: AgentListener): void
   /** Starts an execution; what becomes of it arrives as events that carry its id. A refusal is the event `fail`. */
   execute(executionId: string, code: string): void
   /** True: events are taken in but not acknowledged, so that soon the agent stops the code's output. */
@@ -85,8 +90,9 @@ export async function createAgentLink(options: AgentLinkOptions): Promise<AgentL
 }
 
 class Link implements AgentLink {
-  readonly #options: AgentLinkOptions
+  readonly #connect: AgentLinkOptions['connect']
   readonly #pending = new Map<string, PromiseWithResolvers<Record<string, unknown>>>()
+  #listener: AgentListener
   #stream: Duplex | undefined
   #attaching: PromiseWithResolvers<Attached> | undefined
   #lastSeq = 0
@@ -96,11 +102,12 @@ class Link implements AgentLink {
   #closed = false
 
   constructor(options: AgentLinkOptions) {
-    this.#options = options
+    this.#connect = options.connect
+    this.#listener = options
   }
 
   async open(): Promise<void> {
-    const stream = await this.#options.connect()
+    const stream = await this.#connect()
     if (this.#closed) {
       stream.destroy()
       throw new LinkClosedError('closed while connecting')
@@ -135,6 +142,10 @@ class Link implements AgentLink {
     // The three fields are checked one by one above; TypeScript cannot see that together they are one member of the union.
     this.#send({ id, method, params } as AgentRequest)
     return pending.promise
+  }
+
+  listen(listener: AgentListener): void {
+    this.#listener = listener
   }
 
   execute(executionId: string, code: string): void {
@@ -192,7 +203,7 @@ class Link implements AgentLink {
     if (message.type === 'reply') pending?.resolve(message.result)
     else if (message.type === 'fail' && pending)
       pending.reject(new AgentRefusal(message.code, message.message))
-    else this.#options.onEvent(message)
+    else this.#listener.onEvent(message)
   }
 
   #settle(id: string | null): PromiseWithResolvers<Record<string, unknown>> | undefined {
@@ -225,7 +236,7 @@ class Link implements AgentLink {
   #lose(error: LinkClosedError): void {
     if (this.#closed) return
     this.#finish(error)
-    this.#options.onLost(error)
+    this.#listener.onLost(error)
   }
 
   #finish(error: LinkClosedError): void {

@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import type { Isolation, Network } from '@cob/protocol'
+import type { Isolation } from '@cob/protocol'
 import type { Backend, Sandbox, SandboxLimits, Usage } from '../backend/backend.ts'
-import { type AgentLink, type AgentOutput, createAgentLink } from '../channel/agent-link.ts'
+import type { AgentLink, AgentOutput } from '../channel/agent-link.ts'
 import { type AgentStream, createAgentStream } from '../channel/agent-stream.ts'
-import type { Lang } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
+import { type Candidate, removeCandidate } from './warm-pool.ts'
 
 /** How long a new interpreter may take to answer before a start or restart counts as failed. */
 const START_TIMEOUT_MS = 30_000
+/** The same for one that was ready already; another is taken then. */
+const WARM_START_TIMEOUT_MS = 2000
 /** How long a question about typed code may take before it is interrupted. */
 const ANSWER_TIMEOUT_MS = 4000
 const SIGKILL = 9
@@ -18,9 +20,9 @@ export type InterpreterOutput = Exclude<AgentOutput, { type: 'status' }>
 
 export interface InterpreterOptions {
   readonly backend: Backend
-  readonly lang: Lang
+  /** See `WarmPool`. */
+  readonly take: () => Candidate
   readonly limits: SandboxLimits
-  readonly network: Network
   readonly environ: Readonly<Record<string, string>>
   readonly logger: Logger
   readonly onOutput: (event: InterpreterOutput) => void
@@ -34,7 +36,7 @@ export interface Interpreter {
   readonly usage: Usage
   /** Undefined before the sandbox is made. */
   readonly isolation: Isolation | undefined
-  /** Makes the sandbox and waits until the interpreter answers. After a failure `destroy` must still be called. */
+  /** Takes a sandbox and waits until the interpreter answers. After a failure `destroy` must still be called. */
   start(): Promise<void>
   execute(executionId: string, code: string): void
   supplyInput(executionId: string, text: string): void
@@ -57,7 +59,7 @@ export interface Interpreter {
 
 export function createInterpreter(options: InterpreterOptions): Interpreter {
   const { backend, logger } = options
-  let preparing: Promise<Sandbox> | undefined
+  let taken: Candidate | undefined
   let sandbox: Sandbox | undefined
   let link: AgentLink | undefined
   let usage = NO_USAGE
@@ -80,6 +82,32 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
   const throwIfOver = (): void => {
     if (isOver) throw new Error('destroyed while it started')
   }
+  const adopt = async (candidate: Candidate, timeoutMs: number): Promise<void> => {
+    taken = candidate
+    const made = await candidate.sandbox
+    throwIfOver()
+    await backend.assign(made, options.limits)
+    throwIfOver()
+    const attached = await candidate.link
+    throwIfOver()
+    sandbox = made
+    link = attached
+    // Until it has answered, an end is a failed start and nothing else.
+    const early: (() => void)[] = []
+    let hear = (act: () => void): unknown => early.push(act)
+    void made.exited.then(() => hear(died))
+    attached.listen({
+      onEvent: (event) => hear(() => onEvent(event)),
+      onLost: (err) => {
+        if (!isOver) logger.warn({ err }, 'The agent was lost.')
+        hear(died)
+      },
+    })
+    await within(timeoutMs, attached.request('configure', { environ: { ...options.environ } }))
+    hear = (act) => act()
+    for (const act of early) act()
+    usage = await backend.usage(made)
+  }
   const started = (): AgentLink => {
     if (!link) throw new Error('the interpreter is not started')
     return link
@@ -93,25 +121,18 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       return sandbox?.isolation
     },
     async start() {
-      preparing = backend.prepare(options.lang.profile, options.network)
-      const made = await preparing
-      sandbox = made
-      throwIfOver()
-      await backend.assign(made, options.limits)
-      void made.exited.then(() => died())
-      throwIfOver()
-      link = await createAgentLink({
-        connect: () => backend.connect(made),
-        onEvent,
-        onLost: (err) => {
-          if (!isOver) logger.warn({ err }, 'The agent was lost.')
-          void died()
-        },
-      })
-      if (isOver) link.close()
-      throwIfOver()
-      await withinStartTime(link.request('configure', { environ: { ...options.environ } }))
-      usage = await backend.usage(made)
+      let candidate = options.take()
+      while (candidate.isWarm) {
+        try {
+          return await adopt(candidate, WARM_START_TIMEOUT_MS)
+        } catch (err) {
+          throwIfOver()
+          logger.warn({ err }, 'A warm sandbox did not answer; another is taken.')
+          await removeCandidate(backend, candidate)
+          candidate = options.take()
+        }
+      }
+      await adopt(candidate, START_TIMEOUT_MS)
     },
     execute(executionId, code) {
       oomKillsSurvived = usage.oomKills
@@ -151,7 +172,7 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
     async restart() {
       isRestarting = true
       try {
-        await withinStartTime(started().request('restart', {}))
+        await within(START_TIMEOUT_MS, started().request('restart', {}))
       } finally {
         isRestarting = false
       }
@@ -170,19 +191,14 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
     },
     async destroy() {
       isOver = true
-      link?.close()
-      const made = await preparing?.catch(() => undefined)
-      if (made) await backend.destroy(made)
+      if (taken) await removeCandidate(backend, taken)
     },
   }
 }
 
-async function withinStartTime<T>(answer: Promise<T>): Promise<T> {
+async function within<T>(timeoutMs: number, answer: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>()
-  const timer = setTimeout(
-    () => late.reject(new Error(`no answer within ${START_TIMEOUT_MS} ms`)),
-    START_TIMEOUT_MS,
-  )
+  const timer = setTimeout(() => late.reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
   try {
     return await Promise.race([answer, late.promise])
   } finally {

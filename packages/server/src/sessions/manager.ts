@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { CreateKernel, Network, RunCode } from '@cob/protocol'
-import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
-import type { Lang, Langs } from '../langs/lang.ts'
-import type { Logger } from '../observe/logger.ts'
+import type { Lang } from '../langs/lang.ts'
 import type { Execution } from './execution.ts'
 import { createHoldings } from './holdings.ts'
 import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
@@ -12,10 +10,9 @@ import { Session } from './session.ts'
 import type { EventSource, Owner, Sessions } from './sessions.ts'
 import { isEnding } from './state.ts'
 import { createTombstones, goneError } from './tombstones.ts'
+import { createWarmPool, type WarmPoolOptions } from './warm-pool.ts'
 
-export interface SessionsOptions {
-  readonly backend: Backend
-  readonly langs: Langs
+export interface SessionsOptions extends WarmPoolOptions {
   readonly limits: LimitRanges
   /** What the kernels of an owner reach. */
   readonly networkOf: (owner: Owner) => Network
@@ -29,7 +26,6 @@ export interface SessionsOptions {
   readonly maxUploadBytes: number
   /** Characters of code, output and answers that are kept for all sessions together. */
   readonly maxHeldCharacters: number
-  readonly logger: Logger
 }
 
 interface Entry {
@@ -46,6 +42,7 @@ export function createSessions(options: SessionsOptions): Sessions {
   const entries = new Map<string, Entry>()
   const tombstones = createTombstones()
   const holdings = createHoldings(options.maxHeldCharacters)
+  const pool = createWarmPool(options)
   let closing = false
 
   const isLive = ({ session }: Entry): boolean => !isEnding(session.state)
@@ -75,7 +72,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       token: request.clientSessionToken ?? randomBytes(16).toString('base64url'),
       lang,
       limits,
-      network: options.networkOf(owner),
+      take: () => pool.take(lang, options.networkOf(owner)),
       environ: request.environ ?? {},
       processes: options.maxProcesses,
       maxQueued: options.maxQueued,
@@ -130,6 +127,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     sessions: () => [...entries.values()].map(({ session }) => session),
     sweep: () => {
       tombstones.sweep()
+      pool.sweep()
       for (const { session } of entries.values()) session.sweep()
     },
     logger: options.logger,
@@ -196,12 +194,15 @@ export function createSessions(options: SessionsOptions): Sessions {
     touch: (owner, kernelId) => find(owner, kernelId).touch(),
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
+    warmUp: () => pool.open(),
+    warm: () => pool.figures(),
     async close() {
       closing = true
       reaper.close()
-      const ends = await Promise.allSettled(
-        [...entries.values()].map(({ session }) => session.end('server-shutdown')),
-      )
+      const ends = await Promise.allSettled([
+        ...[...entries.values()].map(({ session }) => session.end('server-shutdown')),
+        pool.close(),
+      ])
       for (const end of ends) {
         if (end.status === 'rejected')
           options.logger.error({ err: end.reason }, 'A sandbox could not be removed.')

@@ -5,7 +5,6 @@ import {
   type Inspection,
   inspectionSchema,
   type KernelInfo,
-  type Network,
   type Question,
   type RunCode,
   type SessionEvent,
@@ -24,6 +23,7 @@ import type { SessionLimits } from './limits.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
 import { createTerminals, type OpenTerminal } from './terminals.ts'
 import { type Ending, goneError } from './tombstones.ts'
+import type { Candidate } from './warm-pool.ts'
 import { createWatchers, type Watchers } from './watchers.ts'
 
 export interface SessionOptions {
@@ -31,7 +31,8 @@ export interface SessionOptions {
   readonly token: string
   readonly lang: Lang
   readonly limits: SessionLimits
-  readonly network: Network
+  /** The sandbox it is to have. */
+  readonly take: () => Candidate
   readonly environ: Readonly<Record<string, string>>
   readonly processes: number
   readonly maxQueued: number
@@ -89,13 +90,12 @@ export class Session {
     this.gone = this.#gone.promise
     this.#interpreter = createInterpreter({
       backend: options.backend,
-      lang: options.lang,
+      take: options.take,
       limits: {
         memoryBytes: options.limits.memoryKb * 1024,
         processes: options.processes,
         cpuWeight: CPU_WEIGHT,
       },
-      network: options.network,
       environ: options.environ,
       logger: this.#logger,
       onOutput: (event) => this.#onOutput(event),

@@ -13,6 +13,7 @@ import type { LogReader } from './event-log.ts'
 import type { Files } from './files.ts'
 import type { Owner } from './owner.ts'
 import type { Terminal } from './terminals.ts'
+import type { WarmFigures } from './warm-pool.ts'
 
 export type { Owner }
 
@@ -63,5 +64,9 @@ export interface Sessions {
   touch(owner: Owner, kernelId: string): void
   /** Resolves when nothing of the session runs any more. */
   destroy(owner: Owner, kernelId: string): Promise<void>
+  /** Begins to keep sandboxes warm. Resolves when one of each configured kernel type is, or could not be made. */
+  warmUp(): Promise<void>
+  /** What is kept warm, by kernel type. */
+  warm(): Promise<WarmFigures[]>
   close(): Promise<void>
 }

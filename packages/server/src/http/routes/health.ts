@@ -2,12 +2,18 @@ import type { FastifyInstance } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { CobError } from '../../errors.ts'
+import { createMetrics } from '../../observe/metrics.ts'
+import type { Sessions } from '../../sessions/sessions.ts'
 
 const state = z.object({ status: z.literal('ok') })
 const isPublic = { config: { isPublic: true } }
 
-/** `/healthz`: the process answers. `/readyz`: it takes new sessions. And what describes the API itself. */
-export async function healthRoutes(app: FastifyInstance, { ready }: { ready: () => boolean }): Promise<void> {
+/** `/healthz`: the process answers. `/readyz`: it takes new sessions. `/metrics`: its figures. And what describes the API itself. */
+export async function healthRoutes(
+  app: FastifyInstance,
+  { ready, sessions }: { ready: () => boolean; sessions: Sessions },
+): Promise<void> {
+  const metrics = createMetrics(sessions)
   const routes = app.withTypeProvider<ZodTypeProvider>()
   const describe = (summary: string) => ({
     ...isPublic,
@@ -18,5 +24,19 @@ export async function healthRoutes(app: FastifyInstance, { ready }: { ready: () 
     if (!ready()) throw CobError.of('shutting-down', {})
     return { status: 'ok' as const }
   })
+  routes.get(
+    '/metrics',
+    {
+      ...isPublic,
+      schema: {
+        summary: 'Figures of the server',
+        security: [],
+        response: {
+          200: { description: "Prometheus' text format", content: { 'text/plain': { schema: z.string() } } },
+        },
+      },
+    },
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()),
+  )
   app.get('/openapi.json', { ...isPublic, schema: { hide: true } }, async () => app.swagger())
 }

@@ -1,7 +1,8 @@
 """The event loop: obeys the server, minds the evaluator, serves files and terminals."""
 
+import _signal as signal
+import _socket
 import os
-import signal
 
 from . import messages, processes
 from .changes import Changes
@@ -58,13 +59,13 @@ class Agent:
 
     def _accept(self):
         try:
-            connection, _ = self._listener.accept()
+            descriptor, _ = self._listener._accept()
         except OSError:
             return  # it hung up before it was taken
         if len(self._streams) >= MAX_STREAMS:
-            connection.close()
+            os.close(descriptor)
         else:
-            self._streams.append(Stream(connection, self._work, self._kernel.changes.written))
+            self._streams.append(Stream(_socket.socket(fileno=descriptor), self._work, self._kernel.changes.written))
 
     def _move(self, stream, ready):
         try:

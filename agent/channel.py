@@ -2,7 +2,7 @@
 
 import _thread
 import os
-from socket import MSG_DONTWAIT
+from _socket import MSG_DONTWAIT
 
 from . import frames
 

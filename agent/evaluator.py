@@ -1,10 +1,10 @@
 """One life of the evaluator: a process, its channel and its two output pipes."""
 
+import _signal as signal
+import _socket
 import fcntl
 import gc
 import os
-import signal
-import socket
 import sys
 
 from . import frames, processes
@@ -18,7 +18,7 @@ class Evaluator:
     """Starts the evaluator that `spec` (the manifest's `evaluator`) tells of."""
 
     def __init__(self, spec, lang_folder):
-        self._socket, theirs = socket.socketpair()
+        self._socket, theirs = _socket.socketpair()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         gc.freeze()
@@ -110,7 +110,7 @@ def _become_evaluator(spec, lang_folder, sock, out_write, err_write):
             argv = [word.replace('{lang}', lang_folder) for word in spec['argv']]
             os.execv(argv[0], argv)
         module = sys.modules[f'cob_lang.{spec["module"]}']
-        module.main(Channel(socket.socket(fileno=CHANNEL_FD)), {**spec, 'folder': lang_folder})
+        module.main(Channel(_socket.socket(fileno=CHANNEL_FD)), {**spec, 'folder': lang_folder})
         code = 0
     except BaseException as problem:  # nothing may unwind into the agent's loop
         os.write(2, f'evaluator: {type(problem).__name__}: {problem}\n'.encode('utf-8', 'replace'))

@@ -1,7 +1,6 @@
 """File operations of the server: reading, listing, archiving, writing and removing below the working directory."""
 
 import os
-import secrets
 import stat
 
 from . import folder
@@ -161,7 +160,7 @@ class Upload:
         self._room = room
         self._size = 0
         self._file = None
-        self._temporary = _TEMPORARY + secrets.token_hex(8)
+        self._temporary = _TEMPORARY + os.urandom(8).hex()
         try:
             folder.check(names)
             self._name = names[-1]

@@ -1,8 +1,8 @@
 """Processes: what the kernel is asked about the agent and its descendants."""
 
+import _signal as signal
 import ctypes
 import os
-import signal
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
@@ -25,6 +25,8 @@ def harden():
         signal.signal(number, signal.SIG_IGN)
 
 
+# Of any process, as Linux is delivered (proc(5), nr_open).
+_MAX_DESCRIPTORS = 1 << 20
 # Of 1000: an evaluator may raise it for what it starts.
 _OOM_SCORE = 900
 
@@ -38,24 +40,21 @@ def soften(goes_on_as_python):
             signal.signal(number, signal.SIG_DFL)
     set_dumpable(True)
     try:
-        with open('/proc/self/oom_score_adj', 'w', encoding='ascii') as file:
-            file.write(str(_OOM_SCORE))
+        # Not `open`, which dirties a megabyte of what is shared with the agent.
+        fd = os.open('/proc/self/oom_score_adj', os.O_WRONLY)
     except OSError:
-        pass  # without /proc the kernel's own choice stands
+        return  # without /proc the kernel's own choice stands
+    try:
+        os.write(fd, b'%d' % _OOM_SCORE)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
 
 
 def close_all_above(last):
     """Closes every descriptor above `last`."""
-    try:
-        descriptors = [int(name) for name in os.listdir('/proc/self/fd')]
-    except OSError:
-        descriptors = range(1024)
-    for fd in descriptors:
-        if fd > last:
-            try:
-                os.close(fd)
-            except OSError:
-                pass  # the one that listed the folder
+    os.closerange(last + 1, _MAX_DESCRIPTORS)
 
 
 def reap():

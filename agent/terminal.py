@@ -1,8 +1,8 @@
 """A connection that carries a terminal: a shell on a pseudoterminal, bytes both ways."""
 
+import _signal as signal
 import fcntl
 import os
-import signal
 import struct
 import termios
 

@@ -107,15 +107,16 @@ async function keep(name: string, measure: () => Promise<Samples>): Promise<void
 
 async function measureOurs(): Promise<Samples> {
   const cob = await startCob()
+  let common: Samples
   try {
-    const common = await measureCommon(cob, scale, 1)
-    const own = await measureCob(cob, scale, Math.ceil(STARTS * scale.share))
-    growths.push(own.growth)
+    common = await measureCommon(cob, scale, 1)
     leftBehind += (await cob.list()).length
-    return { ...common, ...own.samples }
   } finally {
     await cob.close()
   }
+  const own = await measureCob(scale, Math.ceil(STARTS * scale.share))
+  growths.push(own.growth)
+  return { ...common, ...own.samples }
 }
 
 async function measureJupyter(): Promise<Samples> {

@@ -17,7 +17,7 @@ export function readTreePss(root: number): { readonly root: number; readonly des
 }
 
 /** Of one process, MiB. */
-export function readRss(pid: number): number {
+function readRss(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / KB_PER_MIB
 }
 

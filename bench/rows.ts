@@ -114,15 +114,9 @@ const STALLED_MS = 5000
 /** What every server can be asked. */
 export async function measureCommon(subject: Subject, scale: Scale, samples: number): Promise<Samples> {
   const count = (full: number): number => Math.max(3, Math.round(full * scale.share * samples))
-  await first(subject) // warms up
-  const firsts: number[] = []
-  for (let i = 0; i < count(400); i++) {
-    await subject.settle()
-    firsts.push(await first(subject))
-  }
-
   const kernel = await subject.create()
-  await time(count(300), () => kernel.run(CODE))
+  // Warms up: of a server's life the seconds until its code is compiled are the smaller part.
+  await time(count(3000), () => kernel.run(CODE))
   const live = await time(count(3000), () => kernel.run(CODE))
   const restart = await time(count(100), async () => {
     await kernel.restart()
@@ -138,6 +132,12 @@ export async function measureCommon(subject: Subject, scale: Scale, samples: num
     interrupt.push(performance.now() - began)
   }
   await kernel.destroy()
+  for (let i = 0; i < count(40); i++) await first(subject)
+  const firsts: number[] = []
+  for (let i = 0; i < count(400); i++) {
+    await subject.settle()
+    firsts.push(await first(subject))
+  }
   return {
     'first-warm': firsts,
     live,
@@ -203,24 +203,36 @@ export async function measureStream(subject: Subject, bytes: number): Promise<nu
 
 /** What only our server is measured for: what grows, its limits, and its start. */
 export async function measureCob(
-  cob: Cob,
   scale: Scale,
   starts: number,
 ): Promise<{ samples: Samples; growth: Growth }> {
-  const idle = await measureIdleMemory(cob, 40)
-  const stream = await measureOutput(cob, scale)
-  const many = await measureSessions(cob, scale)
-  const cold: number[] = []
-  const start = await time(starts, async () => {
-    const other = await startCob()
-    await other.close()
+  // So that none is kept warm in the end that was not in the beginning.
+  const idle = await withCob({ COB_MAX_WARM: '4' }, (cob) => measureIdleMemory(cob, 40))
+  const stream = await withCob({}, (cob) => measureOutput(cob, scale))
+  const many = await withCob({ COB_MAX_WARM: '4' }, (cob) => measureSessions(cob, scale))
+  const cold = await withCob({ COB_MAX_WARM: '0' }, async (cob) => {
+    const times: number[] = []
+    for (let i = 0; i < Math.round(60 * scale.share); i++) times.push(await first(cob))
+    return times
   })
-  const unwarmed = await startCob({ COB_MAX_WARM: '0' })
-  for (let i = 0; i < Math.round(60 * scale.share); i++) cold.push(await first(unwarmed))
-  await unwarmed.close()
+  const start: number[] = []
+  for (let i = 0; i < starts; i++) {
+    const began = performance.now()
+    await withCob({}, async () => start.push(performance.now() - began))
+  }
   return {
     samples: { 'idle-memory': [idle], start, 'first-cold': cold, ...stream.samples, ...many.samples },
     growth: { sessions: many.growth, output: stream.growth },
+  }
+}
+
+/** A server for one measurement alone. */
+async function withCob<T>(environment: Record<string, string>, use: (cob: Cob) => Promise<T>): Promise<T> {
+  const cob = await startCob(environment)
+  try {
+    return await use(cob)
+  } finally {
+    await cob.close()
   }
 }
 

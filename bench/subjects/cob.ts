@@ -13,7 +13,7 @@ export interface Cob extends Subject {
   list(): Promise<string[]>
 }
 
-export interface CobKernel extends Kernel {
+interface CobKernel extends Kernel {
   /** Starts code, and reads nothing of its output until the function that this resolves with is called, which gives up. */
   stall(code: string): Promise<() => void>
 }

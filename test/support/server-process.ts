@@ -2,7 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
 
-const MAIN = path.resolve(import.meta.dirname, '../../packages/cli/src/main.ts')
+const COB = path.resolve(import.meta.dirname, '../../packages/cli/bin/cob.mjs')
+/** As `npm start` and the command have it. */
+const NODE_FLAGS = ['--max-semi-space-size=8']
 
 /** `cob serve` as a process of its own, as a user has it. */
 export interface ServerProcess {
@@ -21,7 +23,7 @@ export async function startServerProcess(
   /** A command that runs the one behind it. */
   wrapper: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const [program = '', ...args] = [...wrapper, process.execPath, MAIN, 'serve']
+  const [program = '', ...args] = [...wrapper, process.execPath, ...NODE_FLAGS, COB, 'serve']
   const child: ChildProcess = spawn(program, args, {
     env: {
       PATH: process.env.PATH,

@@ -44,7 +44,7 @@ export type AgentOutput = Exclude<AgentEvent, { type: 'reply' }>
 type RequestOf<M extends AgentRequest['method']> = Extract<AgentRequest, { method: M }>
 type Answered = Exclude<AgentRequest['method'], 'attach' | 'ack' | 'execute'>
 
-export interface AgentListener {
+interface AgentListener {
   /** Output and state, each event once and in order. */
   readonly onEvent: (event: AgentOutput) => void
   /** The link is over and was not closed by us. */

@@ -1,4 +1,4 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { CREDENTIAL_PATTERN } from '@cob/protocol'
 import type { FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
@@ -100,7 +100,7 @@ function parseCredential(header: string): { accessKey: string; signature: string
 
 /** In constant time, whatever the lengths. */
 function isSame(a: string, b: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  const digest = (text: string): Buffer => hash('sha256', text, 'buffer')
   return timingSafeEqual(digest(a), digest(b))
 }
 

@@ -103,7 +103,9 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
         hear(died)
       },
     })
-    await within(timeoutMs, attached.request('configure', { environ: { ...options.environ } }))
+    // One that was ready has nothing more to get ready for.
+    if (!candidate.isWarm || Object.keys(options.environ).length > 0)
+      await within(timeoutMs, attached.request('configure', { environ: { ...options.environ } }))
     hear = (act) => act()
     for (const act of early) act()
     usage = await backend.usage(made)

@@ -2,8 +2,9 @@ import type { Logger } from '../observe/logger.ts'
 import type { Session } from './session.ts'
 
 const TICK_MS = 200
-/** Figures are read this often: every session once a second, those with a CPU credit at every tick. */
-const SAMPLE_EVERY_TICKS = 5
+const TICKS_A_SECOND = 1000 / TICK_MS
+/** Figures of a session in which nothing ran are read every so many seconds: of a thousand, most. */
+const IDLE_SAMPLE_S = 5
 
 export interface ReaperOptions {
   readonly sessions: () => readonly Session[]
@@ -12,21 +13,25 @@ export interface ReaperOptions {
   readonly logger: Logger
 }
 
-/** One timer for all sessions: ends the idle ones, reads what each uses, ends those whose CPU credit is gone. */
+/**
+ * One timer for all sessions: ends the idle ones, reads what each uses, ends those whose CPU credit is gone. Figures of those in which
+ * code ran are read once a second, those with a CPU credit at every tick; each tick has its share of them.
+ */
 export function createReaper({ sessions, sweep, logger }: ReaperOptions): { close(): void } {
   let ticks = 0
+  const isDue = (session: Session, index: number): boolean => {
+    if (session.limits.maxCpuCreditMs > 0) return true
+    const everyTicks = (session.isActive ? 1 : IDLE_SAMPLE_S) * TICKS_A_SECOND
+    return (ticks + index) % everyTicks === 0
+  }
   const tick = (): void => {
     ticks++
-    const samplesAll = ticks % SAMPLE_EVERY_TICKS === 0
-    if (samplesAll) sweep()
-    for (const session of sessions()) {
+    if (ticks % TICKS_A_SECOND === 0) sweep()
+    sessions().forEach((session, index) => {
       session.checkIdle()
-      if (samplesAll || session.limits.maxCpuCreditMs > 0) {
-        session
-          .sample()
-          .catch((err) => logger.warn({ err, kernelId: session.id }, 'Usage could not be read.'))
-      }
-    }
+      if (!isDue(session, index)) return
+      session.sample().catch((err) => logger.warn({ err, kernelId: session.id }, 'Usage could not be read.'))
+    })
   }
   const timer = setInterval(tick, TICK_MS)
   timer.unref()

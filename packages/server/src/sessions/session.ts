@@ -70,6 +70,7 @@ export class Session {
   readonly #queryDeadline: ReturnType<typeof createDeadline>
   #lastOutputAt = this.#createdAt
   #lastQueryAt = this.#createdAt
+  #sampledAt = 0
   #state: SessionState = 'starting'
   #restarting: Promise<void> | undefined
   #ending: Promise<void> | undefined
@@ -253,9 +254,15 @@ export class Session {
     }
   }
 
+  /** Something ran in it since its usage was last read. */
+  get isActive(): boolean {
+    return this.#state !== 'idle' || Math.max(this.#lastQueryAt, this.#lastOutputAt) > this.#sampledAt
+  }
+
   /** Reads the usage from the operating system; ends the session if its CPU credit is gone, or more memory than it may have. */
   async sample(): Promise<void> {
     if (isEnding(this.#state)) return
+    this.#sampledAt = performance.now()
     const { cpuMs, memoryBytes, isOverLimit } = await this.#interpreter.sample()
     const { maxCpuCreditMs, memoryKb } = this.limits
     this.#watchers.warn('memory', memoryBytes, memoryKb * 1024)

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Controller, readKey, readNumber } from './cgroup.ts'
+import { type Controller, readKey, readNumber, write } from './cgroup.ts'
 
 const label = 'cgroup v1'
 /** Part of the memory limit that buffers of TCP and UDP sockets may have besides. */
@@ -17,17 +16,16 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
   memory: {
     resource: 'memory',
     label,
-    async limit(dir, { memoryBytes }) {
-      const file = (name: string): string => join(dir, `memory.${name}`)
-      const swapFile = file('memsw.limit_in_bytes')
-      const hasSwapLimit = existsSync(swapFile)
+    limit(dir, { memoryBytes }) {
+      const put = (name: string, value: number): void => write(dir, `memory.${name}`, value)
+      const hasSwapLimit = existsSync(join(dir, 'memory.memsw.limit_in_bytes'))
       // Keeps the limit a limit where the kernel has none for swap.
-      await writeFile(file('swappiness'), '0')
+      put('swappiness', 0)
       // The kernel insists on limit <= limit with swap at every moment.
       const raising = hasSwapLimit && memoryBytes > readNumber(dir, 'memory.memsw.limit_in_bytes')
-      if (raising) await writeFile(swapFile, String(memoryBytes))
+      if (raising) put('memsw.limit_in_bytes', memoryBytes)
       try {
-        await writeFile(file('limit_in_bytes'), String(memoryBytes))
+        put('limit_in_bytes', memoryBytes)
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
         const used = readNumber(dir, 'memory.usage_in_bytes')
@@ -38,9 +36,9 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
           },
         )
       }
-      if (hasSwapLimit && !raising) await writeFile(swapFile, String(memoryBytes))
+      if (hasSwapLimit && !raising) put('memsw.limit_in_bytes', memoryBytes)
       // Buffers of sockets count for themselves here, and not at all without a limit of their own.
-      await writeFile(file('kmem.tcp.limit_in_bytes'), String(Math.floor(memoryBytes * SOCKET_SHARE)))
+      put('kmem.tcp.limit_in_bytes', Math.floor(memoryBytes * SOCKET_SHARE))
     },
     // The kernel rounds to pages, of up to 64 KiB.
     holds: (dir, { memoryBytes }) =>
@@ -60,20 +58,20 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
   pids: {
     resource: 'processes',
     label,
-    limit: (dir, { processes }) => writeFile(join(dir, 'pids.max'), String(processes)),
+    limit: (dir, { processes }) => write(dir, 'pids.max', processes),
     holds: (dir, { processes }) => readNumber(dir, 'pids.max') === processes,
     usage: (dir) => ({ processes: readNumber(dir, 'pids.current') }),
   },
   cpu: {
     resource: 'cpu',
     label,
-    limit: (dir, { cpuWeight }) => writeFile(join(dir, 'cpu.shares'), String(toCpuShares(cpuWeight))),
+    limit: (dir, { cpuWeight }) => write(dir, 'cpu.shares', toCpuShares(cpuWeight)),
     holds: (dir, { cpuWeight }) => readNumber(dir, 'cpu.shares') === toCpuShares(cpuWeight),
     usage: () => ({}),
   },
   cpuacct: {
     label,
-    limit: async () => {},
+    limit: () => {},
     holds: () => true,
     usage: (dir) => ({ cpuMs: readNumber(dir, 'cpuacct.usage') / 1e6 }),
   },

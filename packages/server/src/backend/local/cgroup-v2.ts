@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Controller, readKey, readNumber, readPids } from './cgroup.ts'
+import { type Controller, readKey, readNumber, readPids, write } from './cgroup.ts'
 
 const label = 'cgroup v2'
 /** The leaf that the server moves into; see {@link delegateControllers}. */
@@ -12,7 +12,7 @@ export const CGROUP_V2_CONTROLLERS: Readonly<Record<string, Controller>> = {
   memory: {
     resource: 'memory',
     label,
-    async limit(dir, { memoryBytes }) {
+    limit(dir, { memoryBytes }) {
       const used = readNumber(dir, 'memory.current')
       const fileCache =
         readKey(dir, 'memory.stat', 'active_file') + readKey(dir, 'memory.stat', 'inactive_file')
@@ -22,10 +22,9 @@ export const CGROUP_V2_CONTROLLERS: Readonly<Record<string, Controller>> = {
           `the sandbox already uses ${used} bytes of memory; a limit of ${memoryBytes} is too low`,
         )
       }
-      const swapFile = join(dir, 'memory.swap.max')
-      if (existsSync(swapFile)) await writeFile(swapFile, '0')
-      await writeFile(join(dir, 'memory.oom.group'), '0')
-      await writeFile(join(dir, 'memory.max'), String(memoryBytes))
+      if (existsSync(join(dir, 'memory.swap.max'))) write(dir, 'memory.swap.max', 0)
+      write(dir, 'memory.oom.group', 0)
+      write(dir, 'memory.max', memoryBytes)
     },
     holds: (dir, { memoryBytes }) => Math.abs(readNumber(dir, 'memory.max') - memoryBytes) < 65_536,
     usage: (dir) => ({
@@ -38,14 +37,14 @@ export const CGROUP_V2_CONTROLLERS: Readonly<Record<string, Controller>> = {
   pids: {
     resource: 'processes',
     label,
-    limit: (dir, { processes }) => writeFile(join(dir, 'pids.max'), String(processes)),
+    limit: (dir, { processes }) => write(dir, 'pids.max', processes),
     holds: (dir, { processes }) => readNumber(dir, 'pids.max') === processes,
     usage: (dir) => ({ processes: readNumber(dir, 'pids.current') }),
   },
   cpu: {
     resource: 'cpu',
     label,
-    limit: (dir, { cpuWeight }) => writeFile(join(dir, 'cpu.weight'), String(cpuWeight)),
+    limit: (dir, { cpuWeight }) => write(dir, 'cpu.weight', cpuWeight),
     holds: (dir, { cpuWeight }) => readNumber(dir, 'cpu.weight') === cpuWeight,
     usage: (dir) => ({ cpuMs: readKey(dir, 'cpu.stat', 'usage_usec') / 1000 }),
   },

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -7,6 +7,10 @@ import type { SandboxLimits, Usage } from '../backend.ts'
 /** What is limited, in the words of {@link SandboxLimits}. */
 export const RESOURCES = ['memory', 'processes', 'cpu'] as const
 export type Resource = (typeof RESOURCES)[number]
+const FIELDS = { memory: 'memoryBytes', processes: 'processes', cpu: 'cpuWeight' } as const satisfies Record<
+  Resource,
+  keyof SandboxLimits
+>
 
 /** How one controller is limited and read, in one cgroup version. `dir` is the group's directory. */
 export interface Controller {
@@ -14,7 +18,7 @@ export interface Controller {
   readonly resource?: Resource
   /** Where limits that hold are named, e.g. "cgroup v1". */
   readonly label: string
-  limit(dir: string, limits: SandboxLimits): Promise<void>
+  limit(dir: string, limits: SandboxLimits): void
   /** Reads back what `limit` wrote; false when the kernel took another value. */
   holds(dir: string, limits: SandboxLimits): boolean
   usage(dir: string): Partial<Usage>
@@ -46,6 +50,7 @@ export interface Cgroup {
 
 /** Creates the directories of one sandbox. Rejects with nothing left behind. */
 export async function createCgroup(bases: readonly CgroupBase[], id: string): Promise<Cgroup> {
+  const applied = new Map<Controller, number>()
   const parts = bases.map((base) => ({ ...base, dir: join(base.dir, id) }))
   const cgroup: Cgroup = {
     async join(pid) {
@@ -53,7 +58,12 @@ export async function createCgroup(bases: readonly CgroupBase[], id: string): Pr
     },
     async limit(limits) {
       for (const { dir, controllers } of parts) {
-        for (const controller of controllers) await controller.limit(dir, limits)
+        for (const controller of controllers) {
+          const field = controller.resource && FIELDS[controller.resource]
+          if (!field || applied.get(controller) === limits[field]) continue
+          controller.limit(dir, limits)
+          applied.set(controller, limits[field])
+        }
       }
     },
     usage() {
@@ -107,6 +117,11 @@ export async function removeGroup(dir: string): Promise<void> {
       await delay(waitMs)
     }
   }
+}
+
+/** Writes at once: for the microseconds it takes, the turns of an asynchronous one would be most of the time. */
+export function write(dir: string, file: string, value: string | number): void {
+  writeFileSync(join(dir, file), String(value))
 }
 
 /** The whitespace-separated numbers of a cgroup file. "max" reads as Infinity. */

@@ -112,7 +112,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
     memoryBytes: options.totalMemoryBytes ?? defaultTotalMemory(),
     processes: totalProcesses(),
   }
-  await limitTogether(probe, totals)
+  limitTogether(probe, totals)
   tell(checkTotals(probe, totals))
 
   const egress = tell(checkEgress(options.egress === true))
@@ -149,9 +149,9 @@ export async function openHost(options: HostOptions): Promise<Host> {
 }
 
 /** Whatever each sandbox may have, all of them leave the machine something: the limits of the groups above theirs. */
-async function limitTogether({ bases }: CgroupProbe, totals: Totals): Promise<void> {
+function limitTogether({ bases }: CgroupProbe, totals: Totals): void {
   for (const { dir, controllers } of bases) {
-    for (const controller of controllers) await controller.limit(dir, { ...totals, cpuWeight: 100 })
+    for (const controller of controllers) controller.limit(dir, { ...totals, cpuWeight: 100 })
   }
 }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Pool } from 'undici'
 import { startServerProcess } from '../../test/support/server-process.ts'
+import { warmSettled } from '../../test/support/warm.ts'
 import type { Kernel, Subject } from './subject.ts'
 
 export interface Cob extends Subject {
@@ -19,7 +20,6 @@ interface CobKernel extends Kernel {
 }
 
 const CONNECTIONS = 64
-const SETTLE_POLL_MS = 5
 
 /** A server of its own; `environment` are settings beside those of a measurement. */
 export async function startCob(environment: Record<string, string> = {}): Promise<Cob> {
@@ -91,15 +91,7 @@ export async function startCob(environment: Record<string, string> = {}): Promis
       const { kernels } = JSON.parse(await call('GET', '/v1/kernels')) as { kernels: { kernelId: string }[] }
       return kernels.map(({ kernelId }) => kernelId)
     },
-    async settle() {
-      for (;;) {
-        const text = await call('GET', '/metrics')
-        const read = (name: string): number =>
-          Number(new RegExp(`^${name}\\{lang="python3"\\} (\\d+)`, 'm').exec(text)?.[1] ?? 0)
-        if (read('cob_warm_sandboxes') >= read('cob_warm_wanted')) return
-        await new Promise((resolve) => setTimeout(resolve, SETTLE_POLL_MS))
-      }
-    },
+    settle: () => warmSettled(server.url),
     async close() {
       await pool.close()
       await server.end('SIGTERM')

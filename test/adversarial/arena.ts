@@ -69,6 +69,8 @@ export async function openArena(
       COB_PORT: '0',
       COB_DATA_DIR: dataDir,
       COB_LOG_LEVEL: 'warn',
+      // So that as many are kept ready in the end as in the beginning.
+      COB_MAX_WARM: '4',
       BAIT_CANARY: bait.canary,
       ...environment,
     },

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { footprint } from '../support/footprint.ts'
+import { warmSettled } from '../support/warm.ts'
 import type { Attack, Target } from './attack.ts'
 
 const DAEMON = `
@@ -20,7 +22,8 @@ time.sleep(0.1)
 open('/tmp/alive').read() != ''`
 
 /** What the sessions of the server occupy, but for the server's descriptors, which clients' connections change. */
-const occupied = ({ server }: Target) => {
+const occupied = async ({ server }: Target) => {
+  await warmSettled(server.url)
   const { processes, cgroups, mounts, runEntries } = footprint(server.dataDir, server.pid)
   return { processes, cgroups, mounts, runEntries }
 }
@@ -87,10 +90,10 @@ before == open('/tmp/alive').read(), len([name for name in os.listdir('/proc') i
     name: 'destroy during create, twenty times',
     layers: [],
     async run(target) {
-      const { api } = target
-      const before = occupied(target)
+      const { api, kernel } = target
+      const before = await occupied(target)
       for (let i = 0; i < 20; i++) {
-        const token = `race ${i} ${target.kernel}`
+        const token = `race ${i} ${kernel}`
         const made = api.call<{ kernelId: string }>('POST', '/v1/kernel/create', {
           lang: 'python3',
           clientSessionToken: token,
@@ -105,8 +108,9 @@ before == open('/tmp/alive').read(), len([name for name in os.listdir('/proc') i
         const { body: created } = await made
         await api.call('DELETE', `/v1/kernel/${created.kernelId}`)
       }
-      const after = occupied(target)
-      return { safe: JSON.stringify(after) === JSON.stringify(before), outcome: 'nothing is left' }
+      const after = await occupied(target)
+      const safe = isDeepStrictEqual(after, before)
+      return { safe, outcome: safe ? 'nothing is left' : `left: ${JSON.stringify({ before, after })}` }
     },
   },
   {

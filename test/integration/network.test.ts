@@ -10,6 +10,7 @@ import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { footprint } from '../support/footprint.ts'
 import { type Internet, openInternet } from '../support/internet.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
+import { warmSettled } from '../support/warm.ts'
 
 const TALK = `
 import socket
@@ -174,6 +175,7 @@ nft = subprocess.run(['/usr/sbin/nft', 'flush', 'ruleset'], capture_output=True)
   })
 
   test('sessions do not reach each other, and nothing of them is left', async () => {
+    await warmSettled(server.url)
     const before = footprint(dataDir, server.pid)
     const other = await egress.create()
     await egress.run(

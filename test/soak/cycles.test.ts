@@ -6,6 +6,7 @@ import { after, test } from 'node:test'
 import { createApiClient } from '../support/api-client.ts'
 import { footprint } from '../support/footprint.ts'
 import { startServerProcess } from '../support/server-process.ts'
+import { warmSettled } from '../support/warm.ts'
 
 const CYCLES = 500
 const AT_ONCE = 4
@@ -20,10 +21,12 @@ const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-cycles-'))
 after(() => rmSync(dataDir, { recursive: true, force: true }))
 
 test(`${CYCLES} sessions created, used and destroyed leave no process, mount, cgroup, folder or descriptor`, async () => {
-  const server = await startServerProcess(dataDir)
+  // So that as many are kept ready in the end as in the beginning.
+  const server = await startServerProcess(dataDir, { COB_MAX_WARM: '4' })
   const api = createApiClient(server.url, server.key)
   try {
     await api.destroy(await api.create())
+    await warmSettled(server.url)
     const before = footprint(dataDir, server.pid)
     let started = 0
     const work = async (): Promise<void> => {
@@ -35,6 +38,7 @@ test(`${CYCLES} sessions created, used and destroyed leave no process, mount, cg
       }
     }
     await Promise.all(Array.from({ length: AT_ONCE }, work))
+    await warmSettled(server.url)
     assert.deepEqual(footprint(dataDir, server.pid), before)
   } finally {
     assert.equal(await server.end('SIGTERM'), 0)

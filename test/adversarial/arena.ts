@@ -14,7 +14,7 @@ const AGENT = path.resolve(import.meta.dirname, '../../agent')
  * What the server may hold more after an attack, a moment later: results of ended sessions, which somebody may yet ask for. 64 Mi
  * characters, some of two bytes, and what is on its way.
  */
-const HELD_BYTES = 208 * 1024 * 1024
+const HELD_BYTES = 160 * 1024 * 1024
 /** The same of its resident memory: V8 and malloc keep for the next flood what one took. */
 const GROWTH_BYTES = 512 * 1024 * 1024
 const SETTLE_MS = 5000

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
-import { createEventLog, type LogEntry, type LogReader, MAX_BEHIND, STREAMED_TAIL } from './event-log.ts'
+import {
+  createEventLog,
+  type EventLog,
+  type LogEntry,
+  type LogReader,
+  MAX_BEHIND,
+  STREAMED_TAIL,
+} from './event-log.ts'
 import { createHoldings } from './holdings.ts'
 
 const newLog = (maxHeld = 2 ** 30, onPressure = (_: boolean) => {}) => {
@@ -124,4 +133,28 @@ test('lines are ASCII, whatever the code printed', () => {
   const json = log.entries()[0]?.toJson() ?? ''
   assert.match(json, /^[\x20-\x7e]+$/)
   assert.equal(JSON.parse(json).text, 'é😀\ud800\u2028\n\u007f')
+})
+
+test('what is not counted is not held: neither events that were dropped nor the objects of those that are kept', () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const heldBytes = (): number => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const megabyte = 1_000_000
+  const fill = (log: EventLog, count: number): void => {
+    for (let i = 0; i < count; i++) {
+      const html = Buffer.alloc(megabyte, `${i} `).toString()
+      log.append({ type: 'display', data: { 'text/html': html }, metadata: {} })
+    }
+  }
+  for (const isRead of [false, true]) {
+    const before = heldBytes()
+    const { log } = newLog()
+    if (isRead) log.open(0, () => {})
+    fill(log, 12)
+    const grown = heldBytes() - before
+    assert.ok(grown < log.characters + 3 * megabyte, `${grown} bytes for ${log.characters} characters`)
+  }
 })

@@ -23,8 +23,9 @@ const UNREAD_TAIL = 256 * 1024
 export const MAX_BEHIND = 4 * 1024 * 1024
 /** How long the code waits for a reader that went away. */
 const RETURN_MS = 60_000
-/** Entries that are dropped but not cut off the list yet. */
+/** Entries that are dropped but not cut off the list yet; `NOTHING` stands in their places, which may have held megabytes. */
 const MAX_DROPPED = 32
+const NOTHING: LogEntry = { id: 0, type: 'stream', size: 0, toJson: () => '' }
 /** What an entry costs besides its text. */
 const ENTRY_CHARACTERS = 64
 
@@ -88,7 +89,7 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
     const first = entries[dropped]
     if (!first) return
     const { size } = first
-    dropped++
+    entries[dropped++] = NOTHING
     droppedCharacters += size
     held.give(size)
     if (dropped < MAX_DROPPED || dropped < entries.length / 2) return
@@ -212,7 +213,11 @@ function toEntry(id: number, event: NewEvent): LogEntry {
   const { type } = event
   if (type === 'stream')
     return { id, type, size: event.text.length + ENTRY_CHARACTERS, toJson: () => toAscii({ id, ...event }) }
-  const json = toAscii({ id, ...event })
+  return toSerialised(id, type, toAscii({ id, ...event }))
+}
+
+/** Apart from where the event is at hand: a function keeps all that any other made beside it refers to. */
+function toSerialised(id: number, type: LogEntry['type'], json: string): LogEntry {
   return { id, type, size: json.length + ENTRY_CHARACTERS, toJson: () => json }
 }
 

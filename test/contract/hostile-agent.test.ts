@@ -242,7 +242,7 @@ test('a session whose agent turns hostile answers what runs and ends, and others
     const held = (await heldBytes()) - before
     assert.ok(held < 30_000_000, `${fields.type}: ${held} bytes are held`)
     assert.deepEqual(
-      sessions.list('owner').map(({ kernelId }) => kernelId),
+      (await sessions.list('owner')).map(({ kernelId }) => kernelId),
       [good.kernelId],
     )
     assert.equal((await sessions.run('owner', good.kernelId, { code: 'print a' }, {})).stdout, 'a\n')

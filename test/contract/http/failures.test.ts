@@ -116,7 +116,7 @@ test('a server that is not ready says so where it is asked, and is alive', async
 test('the waiting ends when the client goes away, and the next one is served', async (t) => {
   const asked = Promise.withResolvers<AbortSignal>()
   const http = await start(t, {
-    list: () => [],
+    list: async () => [],
     run: (owner, kernelId, body, { waitMs, signal }) => {
       assert.deepEqual([owner, kernelId, body.code, waitMs], [KEY.accessKey, ID, 'x', 3_600_000])
       assert.ok(signal)

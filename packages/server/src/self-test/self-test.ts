@@ -66,7 +66,7 @@ const resultSchema = z.record(z.string(), z.object({ ok: z.boolean(), detail: z.
 export async function selfTest(options: SelfTestOptions): Promise<Check[]> {
   const { sessions } = options
   const { kernelId } = await sessions.create(OWNER, { lang: 'python3' })
-  const { isolation, maxMem } = sessions.info(OWNER, kernelId)
+  const { isolation, maxMem } = await sessions.info(OWNER, kernelId)
   const bait = await openBait()
   try {
     const calls = SYSTEM_CALLS[process.arch] ?? {}

@@ -30,7 +30,7 @@ const run = (
 async function reasonOfEnd(id: string): Promise<unknown> {
   for (let tries = 0; tries < 2000; tries++) {
     try {
-      sessions.info(OWNER, id)
+      await sessions.info(OWNER, id)
     } catch (error) {
       return error instanceof CobError ? error.extra.reason : error
     }
@@ -57,7 +57,7 @@ test('a created kernel runs code and keeps its variables', async () => {
   assert.equal(result.stdout, 'true\n')
   assert.deepEqual(result.value, { 'text/plain': '42' })
   assert.equal(result.executionCount, 2)
-  assert.equal(sessions.info(OWNER, id).numQueriesExecuted, 2)
+  assert.equal((await sessions.info(OWNER, id)).numQueriesExecuted, 2)
 })
 
 test('the same token gives the same kernel, also to concurrent requests', async () => {
@@ -106,10 +106,10 @@ test('capacity and quota are counted, also under concurrent creates', async () =
 
 test("another key's kernel does not exist", async () => {
   const id = await create()
-  assert.throws(() => sessions.info('AKIDELSE', id), code('no-such-kernel'))
+  await assert.rejects(sessions.info('AKIDELSE', id), code('no-such-kernel'))
   await sessions.destroy(OWNER, id)
-  assert.throws(() => sessions.info('AKIDELSE', id), code('no-such-kernel'))
-  assert.throws(() => sessions.info(OWNER, id), code('kernel-gone'))
+  await assert.rejects(sessions.info('AKIDELSE', id), code('no-such-kernel'))
+  await assert.rejects(sessions.info(OWNER, id), code('kernel-gone'))
 })
 
 test('queries run one at a time in order; the seventeenth waiting one is refused', async () => {
@@ -128,13 +128,23 @@ test('queries run one at a time in order; the seventeenth waiting one is refused
   )
 })
 
+test('what is told of memory and CPU time is as old as a second, also where nothing runs', async () => {
+  const id = await create()
+  const [sandbox] = backend.live.values()
+  assert.ok(sandbox)
+  Object.assign(sandbox.usage, { memoryBytes: 7_000 * 1024, cpuMs: 123 })
+  await new Promise((resolve) => setTimeout(resolve, 1010))
+  const { memoryUsed, cpuCreditUsed } = await sessions.info(OWNER, id)
+  assert.deepEqual({ memoryUsed, cpuCreditUsed }, { memoryUsed: 7_000, cpuCreditUsed: 123 })
+})
+
 test('a restart loses variables, resets idle, keeps id, age and query count', async () => {
   const id = await create()
   await run(id, 'set x')
-  const before = sessions.info(OWNER, id)
+  const before = await sessions.info(OWNER, id)
   await Promise.all([sessions.restart(OWNER, id), sessions.restart(OWNER, id)])
   assert.equal((await run(id, 'get x')).stdout, 'false\n')
-  const after = sessions.info(OWNER, id)
+  const after = await sessions.info(OWNER, id)
   assert.equal(after.numQueriesExecuted, 2)
   assert.ok(after.age >= before.age)
 })
@@ -145,12 +155,12 @@ test('input is asked for and supplied by the next post', async () => {
   assert.equal(asked.status, 'waiting-input')
   assert.deepEqual(asked.options, { prompt: 'name?', isPassword: false })
   assert.equal(asked.stdout, 'before\n')
-  assert.equal(sessions.info(OWNER, id).status, 'waiting-input')
+  assert.equal((await sessions.info(OWNER, id)).status, 'waiting-input')
   const answered = await run(id, 'Ann')
   assert.equal(answered.status, 'finished')
   assert.equal(answered.stdout, 'Ann\n')
   assert.equal(answered.executionId, asked.executionId)
-  assert.equal(sessions.info(OWNER, id).numQueriesExecuted, 1)
+  assert.equal((await sessions.info(OWNER, id)).numQueriesExecuted, 1)
 })
 
 test('an empty line is an answer too, once the question was seen', async () => {

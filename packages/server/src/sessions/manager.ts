@@ -154,11 +154,13 @@ export function createSessions(options: SessionsOptions): Sessions {
       options.logger.info({ kernelId: session.id, owner, lang: lang.manifest.lang }, 'Session created.')
       return { kernelId: session.id, created: true }
     },
-    list(owner) {
+    async list(owner) {
       const usable = ownedBy(owner).filter((entry) => isLive(entry) && entry.session.state !== 'starting')
-      return usable.map(({ session }) => session.info())
+      const told = await Promise.allSettled(usable.map(({ session }) => session.info()))
+      // One that is rejected has ended just now.
+      return told.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
     },
-    info: (owner, kernelId) => find(owner, kernelId).info(),
+    info: async (owner, kernelId) => find(owner, kernelId).info(),
     async run(owner, kernelId, request, { waitMs, signal, sent }) {
       const execution = submit(owner, kernelId, request)
       await execution.settled(waitMs, signal)

@@ -65,10 +65,10 @@ test(`create, run, restart, destroy and crashes in any order leave nothing and a
               if (result.status === 'terminated') assert.ok(result.reason, 'an end without a reason')
             }
             if (verb === 'restart') await sessions.restart(OWNER, id)
-            if (verb === 'info') sessions.info(OWNER, id)
+            if (verb === 'info') await sessions.info(OWNER, id)
             if (verb === 'destroy') {
               await sessions.destroy(OWNER, id)
-              assert.throws(() => sessions.info(OWNER, id), CobError)
+              await assert.rejects(sessions.info(OWNER, id), CobError)
             }
           }
         }
@@ -85,12 +85,12 @@ test(`create, run, restart, destroy and crashes in any order leave nothing and a
         }
         await Promise.all(clients.map(client))
         assert.ok(backend.live.size <= 3, 'more sandboxes than kernels allowed')
-        const tokens = sessions.list(OWNER).map(({ clientSessionToken }) => clientSessionToken)
+        const tokens = (await sessions.list(OWNER)).map(({ clientSessionToken }) => clientSessionToken)
         assert.equal(new Set(tokens).size, tokens.length, 'two live kernels with one token')
         await sessions.close()
         await Promise.all(answers)
         assert.equal(backend.live.size, 0, 'sandboxes left behind')
-        assert.deepEqual(sessions.list(OWNER), [])
+        assert.deepEqual(await sessions.list(OWNER), [])
       },
     ),
     { seed: SEED, numRuns: 300 },

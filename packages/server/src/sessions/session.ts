@@ -46,6 +46,7 @@ export interface SessionOptions {
 }
 
 const CPU_WEIGHT = 100
+const FRESH_MS = 1000
 /** When code that goes on after an interrupt is interrupted once more, and when its interpreter is restarted. */
 const INTERRUPT_AGAIN_MS = 1000
 const INTERRUPT_GRACE_MS = 5000
@@ -231,7 +232,9 @@ export class Session {
     return this.#ending
   }
 
-  info(): KernelInfo {
+  /** Of now; what the operating system measures, of a second ago at most. Rejects with `kernel-gone`. */
+  async info(): Promise<KernelInfo> {
+    if (performance.now() - this.#sampledAt > FRESH_MS) await this.sample()
     const now = performance.now()
     const { lang, limits } = this
     const { usage, isolation } = this.#interpreter

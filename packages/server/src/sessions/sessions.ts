@@ -36,8 +36,8 @@ export interface EventSource {
 /** What a front may ask about kernel sessions. Every method throws `CobError` for what a client did wrong. */
 export interface Sessions {
   create(owner: Owner, request: CreateKernel): Promise<{ kernelId: string; created: boolean }>
-  list(owner: Owner): KernelInfo[]
-  info(owner: Owner, kernelId: string): KernelInfo
+  list(owner: Owner): Promise<KernelInfo[]>
+  info(owner: Owner, kernelId: string): Promise<KernelInfo>
   /** Starts code, supplies awaited input, or fetches the next part of an execution (spec/api.md, "Running code"). */
   run(owner: Owner, kernelId: string, request: RunCode, options: RunOptions): Promise<RunResult>
   /** What `run` does; the answer is what happens from then on. */

@@ -35,7 +35,7 @@ export async function kernelRoutes(
         response: { 200: z.object({ kernels: z.array(kernelInfoSchema) }) },
       },
     },
-    async ({ owner }) => ({ kernels: sessions.list(owner) }),
+    async ({ owner }) => ({ kernels: await sessions.list(owner) }),
   )
   routes.get(
     '/v1/kernel/:id',

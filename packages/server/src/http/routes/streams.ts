@@ -28,7 +28,7 @@ export async function streamRoutes(
     },
     // Before the upgrade: a client that cannot have it gets an answer it can read.
     preHandler: async (request: FastifyRequest): Promise<void> => {
-      sessions.info(request.owner, idOf(request))
+      await sessions.info(request.owner, idOf(request))
     },
     handler: async ({ url }: FastifyRequest, reply: FastifyReply): Promise<never> => {
       // RFC 9110, 15.5.22.

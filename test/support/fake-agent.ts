@@ -127,6 +127,7 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
     setImmediate(() => emit({ id: request.id, type: 'reply', result: {} }))
   }
 
+  emit({ id: null, type: 'status', state: 'ready' })
   return {
     serve(next) {
       const decoder = new FrameDecoder()

@@ -17,7 +17,8 @@ const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-limits-'))
 let server: ServerProcess
 let api: ApiClient
 before(async () => {
-  server = await startServerProcess(dataDir)
+  // The groups that are looked for are those of its sessions alone.
+  server = await startServerProcess(dataDir, { COB_MAX_WARM: '0' })
   api = createApiClient(server.url, server.key)
 })
 // One that fails must not disturb the next.

@@ -17,33 +17,23 @@ export interface Metrics {
 /** Figures are asked for when somebody reads them. */
 export function createMetrics(sources: { readonly warm: () => Promise<WarmFigures[]> }): Metrics {
   const registry = new Registry()
-  const registers = [registry]
   collectDefaultMetrics({ register: registry })
-  const labelNames = ['lang']
-  const wanted = new Gauge({
-    name: 'cob_warm_wanted',
-    help: 'Sandboxes that are to be kept ready.',
-    labelNames,
-    registers,
-  })
-  const memory = new Gauge({
-    name: 'cob_warm_memory_bytes',
-    help: 'Memory of the sandboxes that are ready.',
-    labelNames,
-    registers,
-  })
-  new Gauge({
-    name: 'cob_warm_sandboxes',
-    help: 'Sandboxes that are ready and nobody has yet.',
-    labelNames,
-    registers,
-    async collect() {
-      for (const { lang, ready, ...figures } of await sources.warm()) {
-        this.set({ lang }, ready)
-        wanted.set({ lang }, figures.wanted)
-        memory.set({ lang }, figures.memoryBytes)
+  const gauge = (name: string, help: string): Gauge<'lang'> =>
+    new Gauge({ name, help, labelNames: ['lang'], registers: [registry] })
+  const warm = {
+    ready: gauge('cob_warm_sandboxes', 'Sandboxes that are ready and nobody has yet.'),
+    wanted: gauge('cob_warm_wanted', 'Sandboxes that are to be kept ready.'),
+    memoryBytes: gauge('cob_warm_memory_bytes', 'Memory of the sandboxes that are ready.'),
+  }
+  return {
+    contentType: registry.contentType,
+    async text() {
+      for (const { lang, ...figures } of await sources.warm()) {
+        warm.ready.set({ lang }, figures.ready)
+        warm.wanted.set({ lang }, figures.wanted)
+        warm.memoryBytes.set({ lang }, figures.memoryBytes)
       }
+      return registry.metrics()
     },
-  })
-  return { contentType: registry.contentType, text: () => registry.metrics() }
+  }
 }

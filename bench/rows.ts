@@ -3,7 +3,7 @@ import { growthOf, readAvailable, readTreePss } from './memory.ts'
 import { type Cob, startCob } from './subjects/cob.ts'
 import type { Kernel, Subject } from './subjects/subject.ts'
 
-/** How much is measured: `full` for figures that are told to others, `quick` to look, `check` to notice a gross loss. */
+/** How much is measured. */
 export interface Scale {
   readonly rounds: number
   /** Share of the samples of a full measurement. */

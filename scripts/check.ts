@@ -90,6 +90,7 @@ const SLOW: readonly Check[] = [
   tests('clients', 'test/clients/**/*.test.ts'),
   tests('kernelspecs', 'test/kernelspecs/**/*.test.ts'),
   tests('soak', 'test/soak/**/*.test.ts'),
+  { name: 'speed', command: ['node', 'bench/check.ts'] },
   { name: 'cgroup v2', command: ['node', 'scripts/test-cgroup2.ts', '--quick'], count: nodeCounts },
 ]
 

@@ -106,7 +106,13 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     maxWarm: config.maxWarm,
   })
   const testWith = async (network: Network): Promise<Check[]> => {
-    const own = createSessions({ ...common, limits: SELF_TEST_LIMITS, networkOf: () => network })
+    const own = createSessions({
+      ...common,
+      limits: SELF_TEST_LIMITS,
+      networkOf: () => network,
+      // Nobody asks what becomes of its session.
+      logger: logger.level === 'info' ? logger.child({}, { level: 'warn' }) : logger,
+    })
     try {
       return await selfTest({
         sessions: own,

@@ -5,9 +5,10 @@ import { encodeBytesHeader, encodeJsonFrame, type Frame } from '../../packages/s
 /** The files of one sandbox in memory, by path; a folder is what a longer path begins with. */
 export type FakeFiles = Map<string, Buffer>
 
-/** Serves the frames of one connection that carries files; returns what takes them. */
+/** Serves the frames of one connection that carries files, or a terminal that says what is typed; returns what takes them. */
 export function serveFiles(files: FakeFiles, stream: Duplex): (frame: Frame) => void {
   let opened = ''
+  let isTerminal = false
   let writing: { readonly path: string; readonly room: number; content: Buffer } | undefined
   const isFolder = (path: string): boolean =>
     path === '' || [...files.keys()].some((name) => name.startsWith(`${path}/`))
@@ -15,7 +16,7 @@ export function serveFiles(files: FakeFiles, stream: Duplex): (frame: Frame) => 
     stream.write(encodeBytesHeader(bytes.length))
     stream.write(bytes)
   }
-  const answer = ({ method, params }: AgentStreamRequest): Record<string, unknown> | string => {
+  const answer = ({ method, params }: AgentStreamRequest): Record<string, unknown> | string | undefined => {
     switch (method) {
       case 'open': {
         opened = params.path.join('/')
@@ -47,8 +48,10 @@ export function serveFiles(files: FakeFiles, stream: Duplex): (frame: Frame) => 
       case 'remove':
         return files.delete(params.path.join('/')) ? {} : 'not-found'
       case 'terminal':
+        isTerminal = true
+        return undefined
       case 'resize':
-        return 'refused'
+        return undefined
       default:
         return method satisfies never
     }
@@ -56,10 +59,12 @@ export function serveFiles(files: FakeFiles, stream: Duplex): (frame: Frame) => 
   return (frame) => {
     if (frame.kind === 'bytes') {
       if (writing) writing.content = Buffer.concat([writing.content, frame.bytes])
+      if (isTerminal && frame.bytes.length > 0) send(frame.bytes)
       return
     }
     const request = agentStreamRequestSchema.parse(frame.json)
     const result = answer(request)
+    if (result === undefined) return
     stream.write(
       encodeJsonFrame(
         typeof result === 'string'

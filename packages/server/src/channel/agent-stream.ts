@@ -116,6 +116,8 @@ export function createAgentStream(duplex: Duplex): AgentStream {
         },
       })
       bytes = made
+      // It may fail before anybody listens; who reads then is told all the same (`errored`).
+      made.on('error', () => {})
       // What went wrong reaches the reader.
       request(method, params).catch((error) => made.destroy(error))
       return made

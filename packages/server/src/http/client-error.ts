@@ -18,13 +18,8 @@ export function refuseConnection(problem: CobError, socket: Socket): void {
   if (!socket.writable) return
   const requestId = randomUUID()
   const body = JSON.stringify(toProblem(problem, requestId))
-  // A connection that is closed while its client still sends is reset, and the answer may be lost with it (RFC 9112, 9.6): read on for
-  // a while. A listener of our own takes the bytes from the parser, which would complain about each piece of them.
-  socket.removeAllListeners('data').on('data', () => {})
-  socket.once('end', () => socket.destroy())
-  const timer = setTimeout(() => socket.destroy(), GOODBYE_MS).unref()
-  socket.once('close', () => clearTimeout(timer))
-  socket.end(
+  endConnection(
+    socket,
     [
       `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
       `Content-Type: ${PROBLEM_TYPE}`,
@@ -36,6 +31,17 @@ export function refuseConnection(problem: CobError, socket: Socket): void {
       body,
     ].join('\r\n'),
   )
+}
+
+/** Ends a connection after `last` and what was written before it. */
+export function endConnection(socket: Socket, last = ''): void {
+  // A connection that is closed while its client still sends is reset, and the answer may be lost with it (RFC 9112, 9.6): read on for
+  // a while. A listener of our own takes the bytes from the parser, which would complain about each piece of them.
+  socket.removeAllListeners('data').on('data', () => {})
+  socket.once('end', () => socket.destroy())
+  const timer = setTimeout(() => socket.destroy(), GOODBYE_MS).unref()
+  socket.once('close', () => clearTimeout(timer))
+  socket.end(last)
 }
 
 function toCobError(code: string | undefined): CobError {

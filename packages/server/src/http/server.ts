@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import websocket from '@fastify/websocket'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
 import type { Langs } from '../langs/lang.ts'
@@ -22,6 +21,7 @@ import { healthRoutes } from './routes/health.ts'
 import { kernelRoutes } from './routes/kernels.ts'
 import { langRoutes } from './routes/langs.ts'
 import { streamRoutes } from './routes/streams.ts'
+import { acceptWebSockets, isUpgrade } from './upgrades.ts'
 import { takesFiles } from './upload.ts'
 import { createValidator } from './validation.ts'
 
@@ -56,8 +56,6 @@ export interface HttpServerOptions {
 
 /** As long as a path can be: an id of any length is told that it is none. */
 const MAX_PARAM_LENGTH = 16_384
-/** Of what a client of a WebSocket sends at once. */
-const MAX_MESSAGE_BYTES = 1024 * 1024
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,64}$/
 
 /** The v1 API. Parses, asks `sessions`, formats; decides nothing about sessions. */
@@ -75,8 +73,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       connectionsCheckingInterval: bounds.checkEveryMs,
       // A missing Host is refused below, with a problem document.
       requireHostHeader: false,
-      // Any other is no reason not to answer (RFC 9110, 7.8).
-      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+      shouldUpgradeCallback: isUpgrade,
     },
     forceCloseConnections: 'idle',
     // The sessions answer for a server that is shutting down, with a problem document.
@@ -156,7 +153,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     // Browsers would fetch the page's parts by https, which this server does not speak.
     transformStaticCSP: (policy) => policy.replace(/\s*upgrade-insecure-requests;/, ''),
   })
-  app.register(websocket, { options: { maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false } })
+  acceptWebSockets(app, bounds.requestMs)
   app.register(healthRoutes, options)
   app.register(authorizeRoutes, options)
   app.register(langRoutes, options)

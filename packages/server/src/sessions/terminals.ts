@@ -48,7 +48,8 @@ export function createTerminals({ kernelId, openStream, onUse }: TerminalsOption
         return stream.write(bytes)
       },
       resize: (next) => stream.notify('resize', next),
-      close: () => stream.close(),
+      // Without an error: that nobody wants it any more is no failure of the shell's.
+      close: () => void output.destroy(),
     }
   }
 }

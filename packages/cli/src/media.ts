@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import type { Config } from '@cob/server'
 import { findImageProtocol, toEscapes } from './inline-image.ts'
 
 /** Best first: what is shown of a MIME bundle. */
@@ -24,8 +25,8 @@ export interface MediaShower {
  * Pictures are shown in terminals that can; what a terminal cannot show is saved as `cob-<n>` in `dir` and its path told on standard
  * error. Text goes to standard output, also that of a table or a formula if it has one.
  */
-export function createMediaShower(dir: string): MediaShower {
-  const protocol = findImageProtocol(process.env, process.stdout.isTTY === true)
+export function createMediaShower(config: Pick<Config, 'images'>, dir: string): MediaShower {
+  const protocol = findImageProtocol(config, process.env, process.stdout.isTTY === true)
   let count = 0
   const save = (mime: string, bytes: Buffer): void => {
     mkdirSync(dir, { recursive: true })

@@ -118,6 +118,12 @@ test('mistakes are told in a line, with what to do', async () => {
   }
   await expect(['run', 'pyton', '-'], 1, /no kernel type "pyton". Known: .*python3/)
   await expect(['run', 'python3', 'missing.py'], 2, /missing\.py cannot be read/)
+  await expect(
+    ['run', 'python3', '--out', '/proc/no'],
+    2,
+    /--out \/proc\/no cannot be used/,
+    'open("ran", "w")',
+  )
   await expect(['run', 'python3', '--memory', 'much'], 2, /"much" is not a whole number/)
   await expect(['run', 'python3', '--memory', '999999999'], 1, /allows at most/, '1')
   await expect(['kernels', 'info', 'nonsense'], 1, /"nonsense" is not a kernel id/)

@@ -11,9 +11,9 @@ const only = (name, comment, from, to) => ({
   to: { path: '^(packages|test|scripts)/', pathNot: to },
 })
 
-const leaves = `^${server}/(errors|observe/)`
+const leaves = `^${server}/(errors|make-folder|observe/)`
 /** Every place that has a rank below. */
-const places = `^${server}/((app|core|index|errors|config|data-folder)\\.ts|(observe|channel|backend|store|langs|sessions|self-test|http)/)`
+const places = `^${server}/((app|core|index|errors|config|data-folder|make-folder)\\.ts|(observe|channel|backend|store|langs|sessions|self-test|http)/)`
 
 export default {
   forbidden: [
@@ -63,8 +63,8 @@ export default {
     only(
       'leaves',
       'Errors, configuration and logging know nobody.',
-      `^${server}/(errors|config|observe/|data-folder)`,
-      `^packages/protocol/|^${server}/observe/`,
+      `^${server}/(errors|config|observe/|data-folder|make-folder)`,
+      `^packages/protocol/|^${server}/(observe/|make-folder)`,
     ),
     only(
       'channel',

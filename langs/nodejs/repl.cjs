@@ -6,11 +6,11 @@ const inspector = require('node:inspector')
 const { createRequire } = require('node:module')
 const net = require('node:net')
 const path = require('node:path')
-const { Readable } = require('node:stream')
 const { pathToFileURL } = require('node:url')
 const util = require('node:util')
 const vm = require('node:vm')
 const { hideDynamicImports } = require('./imports.cjs')
+const { createStdin } = require('./stdin.cjs')
 
 const REPORTS_FD = 4
 const RUN = 'globalThis[Symbol.for("cob.run")]()'
@@ -68,39 +68,8 @@ process.exit = (code = process.exitCode ?? 0) => {
   throw new Exit(code)
 }
 
-/** ms in which a reader may lose its interest in more: one that took a line often does. */
-const PATIENCE_MS = 5
-
-/** Asks when it is read, and only then. */
-class Stdin extends Readable {
-  fd = 0
-  isTTY = false
-  #wantsMore = false
-  constructor() {
-    super()
-    this.on('resume', () => this.#ask())
-  }
-  setRawMode() {
-    return this
-  }
-  _read() {
-    this.#wantsMore = true
-    setTimeout(() => this.#ask(), PATIENCE_MS)
-  }
-  #ask() {
-    const isRead = this.readableFlowing || this.listenerCount('readable') > 0
-    if (!this.#wantsMore || !isRead || this.destroyed) return
-    this.#wantsMore = false
-    report('ask')
-  }
-  answer(text) {
-    const isEnd = text.endsWith('\x04')
-    this.push(isEnd ? text.slice(0, -1) : `${text}\n`)
-    if (isEnd) this.push(null)
-  }
-}
-let stdin = new Stdin()
-Object.defineProperty(process, 'stdin', { get: () => stdin, configurable: true, enumerable: true })
+const stdin = createStdin(() => report('ask'))
+Object.defineProperty(process, 'stdin', { get: () => stdin.stream, configurable: true, enumerable: true })
 
 // What is written stands there before anything else happens.
 for (const stream of [process.stdout, process.stderr]) stream._handle?.setBlocking?.(true)
@@ -184,10 +153,12 @@ function reportException({ exception, text }, name) {
 
 async function run(code, count) {
   const name = `execution${count}`
-  if (stdin.readableEnded || stdin.destroyed) stdin = new Stdin()
+  stdin.begin()
   const result = await evaluate(code, name)
+  stdin.end()
   interrupt = undefined
   if (result === 'interrupted') {
+    stdin.interrupt()
     reportError('Interrupt', 'interrupted', false, ['interrupted'])
     return 'interrupted'
   }

@@ -88,6 +88,15 @@ test('cob run takes a program from standard input, streams, and ends with status
   assert.deepEqual([status, stdout], [0, '0\n1\n2\n42\n'])
 })
 
+test('cob run shows pictures as COB_IMAGES says', async () => {
+  const code =
+    'from base64 import b64decode\nclass Picture:\n    def _repr_png_(self): return b64decode("iVBORw0KGgo=")\nPicture()'
+  const { status, stdout, stderr } = await cob(['run', 'python3', '--value'], code, { COB_IMAGES: 'iterm2' })
+  assert.deepEqual([status, stdout, stderr], [0, '\x1b]1337;File=inline=1;size=8:iVBORw0KGgo=\x07\n', ''])
+  const wrong = await cob(['run', 'python3'], code, { COB_IMAGES: 'paper' })
+  assert.deepEqual([wrong.status, /takes one of kitty, iterm2, sixel, file/.test(wrong.stderr)], [2, true])
+})
+
 test('cob run without a server starts one for itself and leaves nothing', async () => {
   const { status, stdout } = await cob(['run', 'python3', '-'], 'print(6 * 7)', {
     COB_DATA_DIR: path.join(folder, 'nobody'),
@@ -109,6 +118,12 @@ test('mistakes are told in a line, with what to do', async () => {
   }
   await expect(['run', 'pyton', '-'], 1, /no kernel type "pyton". Known: .*python3/)
   await expect(['run', 'python3', 'missing.py'], 2, /missing\.py cannot be read/)
+  await expect(
+    ['run', 'python3', '--out', '/proc/no'],
+    2,
+    /--out \/proc\/no cannot be used/,
+    'open("ran", "w")',
+  )
   await expect(['run', 'python3', '--memory', 'much'], 2, /"much" is not a whole number/)
   await expect(['run', 'python3', '--memory', '999999999'], 1, /allows at most/, '1')
   await expect(['kernels', 'info', 'nonsense'], 1, /"nonsense" is not a kernel id/)

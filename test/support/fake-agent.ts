@@ -7,7 +7,7 @@ type Unnumbered = AgentEvent extends infer E ? (E extends unknown ? Omit<E, 'seq
 
 /**
  * An agent without a sandbox. Its language has one word a line: `print TEXT`, `value TEXT`, `raise NAME`,
- * `ask PROMPT`, `hang`, `crash`, `oom`, `garbage`, `set NAME`, `get NAME`.
+ * `ask PROMPT`, `offer PROMPT` (does not wait for the answer), `hang`, `crash`, `oom`, `garbage`, `set NAME`, `get NAME`.
  */
 export interface FakeAgent {
   /** Serves one connection. One that attaches replaces the earlier one, as the real agent has it; others carry files. */
@@ -72,6 +72,11 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
           emit({ id, type: 'stream', name: 'stdout', text: `${answer}\n` })
           break
         }
+        case 'offer':
+          emit({ id, type: 'input_request', prompt: text, password: false })
+          await turns()
+          if (!alive()) return
+          break
         case 'hang':
           return
         case 'garbage':
@@ -116,6 +121,14 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
         waiting?.(request.params.text)
         waiting = undefined
         break
+      case 'interrupt':
+        generation++
+        waiting = undefined
+        void turns().then(() => {
+          running = undefined
+          emit({ id: request.params.execution, type: 'execute_reply', status: 'interrupted', durationMs: 0 })
+        })
+        break
       case 'restart':
         generation++
         running = undefined
@@ -152,4 +165,9 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
       stream?.destroy()
     },
   }
+}
+
+/** Longer than a message takes. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 10; i++) await new Promise(setImmediate)
 }

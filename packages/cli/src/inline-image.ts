@@ -1,20 +1,20 @@
+import type { Config } from '@cob/server'
 import { PNG } from 'pngjs'
 import { image2sixel } from 'sixel'
 
 /** How terminals are told to show a picture. */
 export type ImageProtocol = 'kitty' | 'iterm2' | 'sixel'
 
-const PROTOCOLS: readonly ImageProtocol[] = ['kitty', 'iterm2', 'sixel']
 /** Of kitty's protocol: base64 in one escape sequence. */
 const KITTY_CHUNK = 4096
 
-/** What the terminal on standard output understands; COB_IMAGES says it where it cannot be told: kitty, iterm2, sixel or file. */
+/** What the terminal on standard output understands; the setting `images` says it where it cannot be told. */
 export function findImageProtocol(
+  { images }: Pick<Config, 'images'>,
   environment: NodeJS.ProcessEnv,
   isTerminal: boolean,
 ): ImageProtocol | undefined {
-  const said = PROTOCOLS.find((name) => name === environment.COB_IMAGES)
-  if (said || environment.COB_IMAGES === 'file') return said
+  if (images !== undefined) return images === 'file' ? undefined : images
   if (!isTerminal) return undefined
   const { TERM = '', TERM_PROGRAM = '', KITTY_WINDOW_ID } = environment
   if (KITTY_WINDOW_ID || TERM === 'xterm-kitty' || TERM_PROGRAM === 'ghostty') return 'kitty'

@@ -14,7 +14,7 @@ test('what a program displays becomes files of its kind, and no file is overwrit
   const said = t.mock.method(process.stdout, 'write', () => true)
   const dir = path.join(folder, 'images')
   for (let run = 0; run < 2; run++) {
-    const media = createMediaShower(dir)
+    const media = createMediaShower({}, dir)
     media.show({ 'text/plain': '<Figure>', 'image/png': Buffer.from([run, 255]).toString('base64') })
     media.show({ 'image/svg+xml': `<svg id="${run}"/>` })
     media.show({ 'text/plain': '42' })
@@ -30,16 +30,16 @@ test('what a program displays becomes files of its kind, and no file is overwrit
 })
 
 test('terminals that can are shown pictures the way they know', () => {
-  for (const [environment, expected] of [
-    [{ TERM: 'xterm-kitty' }, 'kitty'],
-    [{ TERM: 'xterm-256color', TERM_PROGRAM: 'iTerm.app' }, 'iterm2'],
-    [{ TERM: 'foot' }, 'sixel'],
-    [{ TERM: 'xterm-256color' }, undefined],
-    [{ TERM: 'xterm-kitty', COB_IMAGES: 'file' }, undefined],
-    [{ COB_IMAGES: 'sixel' }, 'sixel'],
+  for (const [environment, images, expected] of [
+    [{ TERM: 'xterm-kitty' }, undefined, 'kitty'],
+    [{ TERM: 'xterm-256color', TERM_PROGRAM: 'iTerm.app' }, undefined, 'iterm2'],
+    [{ TERM: 'foot' }, undefined, 'sixel'],
+    [{ TERM: 'xterm-256color' }, undefined, undefined],
+    [{ TERM: 'xterm-kitty' }, 'file', undefined],
+    [{}, 'sixel', 'sixel'],
   ] as const)
-    assert.equal(findImageProtocol(environment, true), expected)
-  assert.equal(findImageProtocol({ TERM: 'xterm-kitty' }, false), undefined)
+    assert.equal(findImageProtocol({ images }, environment, true), expected)
+  assert.equal(findImageProtocol({ images: undefined }, { TERM: 'xterm-kitty' }, false), undefined)
   const image = new PNG({ width: 8, height: 8 })
   image.data.fill(255)
   const png = PNG.sync.write(image)

@@ -1,5 +1,7 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { type Config, makeFolder } from '@cob/server'
+import { CliError } from './cli-error.ts'
 import { findImageProtocol, toEscapes } from './inline-image.ts'
 
 /** Best first: what is shown of a MIME bundle. */
@@ -22,13 +24,13 @@ export interface MediaShower {
 
 /**
  * Pictures are shown in terminals that can; what a terminal cannot show is saved as `cob-<n>` in `dir` and its path told on standard
- * error. Text goes to standard output, also that of a table or a formula if it has one.
+ * error. Text goes to standard output, also that of a table or a formula if it has one. Makes `dir`; throws `CliError` where that cannot be.
  */
-export function createMediaShower(dir: string): MediaShower {
-  const protocol = findImageProtocol(process.env, process.stdout.isTTY === true)
+export function createMediaShower(config: Pick<Config, 'images'>, dir: string): MediaShower {
+  const protocol = findImageProtocol(config, process.env, process.stdout.isTTY === true)
+  prepare(dir)
   let count = 0
   const save = (mime: string, bytes: Buffer): void => {
-    mkdirSync(dir, { recursive: true })
     let file: string
     do {
       count++
@@ -53,6 +55,18 @@ export function createMediaShower(dir: string): MediaShower {
       if (inline === undefined) save(mime, bytes)
       else process.stdout.write(inline)
     },
+  }
+}
+
+/** Before any code runs: what it shows cannot be had again. */
+function prepare(dir: string): void {
+  try {
+    makeFolder(dir)
+    accessSync(dir, constants.W_OK)
+  } catch (cause) {
+    throw new CliError(`--out ${dir} cannot be used: ${cause instanceof Error ? cause.message : cause}`, 2, {
+      cause,
+    })
   }
 }
 

@@ -6,6 +6,7 @@ import { z } from 'zod'
 
 /** Room for the JSON around a body's code in one frame of the channel. */
 const FRAME_OVERHEAD_BYTES = 65_536
+const IMAGES = ['kitty', 'iterm2', 'sixel', 'file'] as const
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 /** Environment variables are strings; numbers in the file may be numbers. */
@@ -151,6 +152,10 @@ const configSchema = z.strictObject({
   key: describe(key.optional(), {
     help: 'For the cob command: the key to use.',
     defaultText: 'from bootstrap-key',
+  }),
+  images: describe(z.enum(IMAGES, `one of ${IMAGES.join(', ')}`).optional(), {
+    help: 'For the cob command: how the terminal is shown pictures, or `file` to have them saved.',
+    defaultText: 'what the terminal is known for',
   }),
 })
 

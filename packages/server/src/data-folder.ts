@@ -1,6 +1,7 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { makeFolder } from './make-folder.ts'
 
 /** What `server.json` says of the running server; `startedAt` is ISO 8601. */
 export interface ServerInfo {
@@ -37,7 +38,7 @@ export function openDataFolder(dir: string): DataFolder {
     }
   }
   try {
-    mkdirSync(root, { recursive: true, mode: 0o700 })
+    makeFolder(root, 0o700)
     chmodSync(root, 0o700)
   } catch (cause) {
     throw new Error(

@@ -1,4 +1,5 @@
 export { examine, openStore, type RunningServer, type ServeOptions, serve } from './app.ts'
 export type { Check } from './backend/check.ts'
 export { type Config, ConfigError, configReference, loadConfig } from './config.ts'
+export { makeFolder } from './make-folder.ts'
 export { createKey } from './store/key.ts'

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createReadStream, createWriteStream, mkdirSync, type Stats, statSync } from 'node:fs'
+import { createReadStream, createWriteStream, type Stats, statSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { loadConfig } from '@cob/server'
+import { loadConfig, makeFolder } from '@cob/server'
 import { CliError } from '../cli-error.ts'
 import { type Client, createClient, type Target } from '../client.ts'
 import type { AddCommand } from '../command.ts'
@@ -45,7 +45,7 @@ function parsePlace(text: string): Place {
 async function copyOut(client: Client, kernelId: string, from: string, to: string): Promise<void> {
   const { isFolder, content } = await client.download(kernelId, from)
   if (isFolder) {
-    mkdirSync(to, { recursive: true })
+    makeFolder(to)
     // What lies in the folder, not the folder itself: `to` is its name here.
     const tar = spawn('tar', ['-x', '-f', '-', '-C', to, '--no-same-owner', '--strip-components=1'], {
       stdio: ['pipe', 'inherit', 'inherit'],

@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs'
 import { NETWORKS, type Network } from '@cob/protocol'
-import { type Config, createKey, loadConfig, openStore } from '@cob/server'
+import { type Config, createKey, loadConfig, makeFolder, openStore } from '@cob/server'
 import { Option } from 'commander'
 import { CliError } from '../cli-error.ts'
 import type { AddCommand } from '../command.ts'
@@ -86,7 +85,7 @@ function withStore(use: (store: Store) => void): void {
 /** Also before the first start of a server. */
 function openKeys(config: Config): Store {
   try {
-    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+    makeFolder(config.dataDir, 0o700)
     return openStore(config)
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)

@@ -6,7 +6,7 @@ import type { AddCommand } from '../command.ts'
 import { execute } from '../execute.ts'
 import { createInputReader } from '../input.ts'
 import { addKernelOptions, type KernelOptions, withKernel } from '../kernel-options.ts'
-import { createMediaShower } from '../media.ts'
+import { createMediaShower, type MediaShower } from '../media.ts'
 import { createStop, type Stop, toExitCode } from '../stop.ts'
 import { withServer } from '../with-server.ts'
 
@@ -31,15 +31,25 @@ export const addRun: AddCommand = (program, done) => {
       '\nCtrl-C interrupts the program; once more ends this command. Pictures: COB_IMAGES=kitty, iterm2, sixel or file.\n\nExit status: 0 the code ran, 1 it failed, 2 wrong usage, 3 no server, 130 interrupted.\n\nExamples:\n  cob run python3 plot.py\n  echo "print(6 * 7)" | cob run python3',
     )
     .action(async (lang: string, file: string, options: Options) => {
+      const config = loadConfig()
       const code = readProgram(file)
+      const media = createMediaShower(config, options.out)
       const stop = createStop()
       try {
         const run = (client: Client): Promise<number> =>
           withKernel(client, lang, options, (kernelId) => {
             stop.interruptFirst(() => client.interrupt(kernelId))
-            return runOnce({ client, kernelId, code, options, mayAsk: file !== '-', stop })
+            return runOnce({
+              client,
+              kernelId,
+              code,
+              media,
+              showsValue: options.value === true,
+              mayAsk: file !== '-',
+              stop,
+            })
           })
-        done(await withServer(loadConfig(), options, run))
+        done(await withServer(config, options, run))
       } finally {
         stop.close()
       }
@@ -50,20 +60,17 @@ interface Run {
   readonly client: Client
   readonly kernelId: string
   readonly code: string
-  readonly options: Options
+  readonly media: MediaShower
+  readonly showsValue: boolean
   /** False when standard input was the program. */
   readonly mayAsk: boolean
   readonly stop: Stop
 }
 
-async function runOnce({ client, kernelId, code, options, mayAsk, stop }: Run): Promise<number> {
+async function runOnce({ mayAsk, stop, code, ...how }: Run): Promise<number> {
   const input = createInputReader(mayAsk)
   try {
-    const media = createMediaShower(options.out)
-    const showsValue = options.value === true
-    const { hasFailed, wasInterrupted } = await stop.unless(
-      execute(code, { client, kernelId, media, input, showsValue }),
-    )
+    const { hasFailed, wasInterrupted } = await stop.unless(execute(code, { ...how, input }))
     return wasInterrupted ? toExitCode('SIGINT') : hasFailed ? 1 : 0
   } finally {
     input.close()

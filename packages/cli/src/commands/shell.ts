@@ -5,7 +5,7 @@ import type { AddCommand } from '../command.ts'
 import { isUnfinished } from '../continuation.ts'
 import { execute } from '../execute.ts'
 import { addKernelOptions, type KernelOptions, withKernel } from '../kernel-options.ts'
-import { createMediaShower } from '../media.ts'
+import { createMediaShower, type MediaShower } from '../media.ts'
 import { withServer } from '../with-server.ts'
 
 interface Options extends KernelOptions {
@@ -24,16 +24,24 @@ export const addShell: AddCommand = (program, done) => {
       '\nA line that is not finished (an open bracket, a colon or a backslash at its end) goes on until an empty line. Tab completes.\nCtrl-C interrupts the code, or drops the line; Ctrl-D leaves.\n\nExample:\n  cob shell python3',
     )
     .action(async (lang: string, options: Options) => {
+      const config = loadConfig()
+      const media = createMediaShower(config, options.out)
       const use = (client: Client): Promise<number> =>
-        withKernel(client, lang, options, (kernelId) => converse(client, kernelId, lang, options.out))
-      done(await withServer(loadConfig(), options, use))
+        withKernel(client, lang, options, (kernelId) => converse({ client, kernelId, lang, media }))
+      done(await withServer(config, options, use))
     })
 }
 
+interface Conversation {
+  readonly client: Client
+  readonly kernelId: string
+  readonly lang: string
+  readonly media: MediaShower
+}
+
 /** Reads, runs and shows until the end of the input; then 0, or 1 when the kernel has ended. */
-async function converse(client: Client, kernelId: string, lang: string, out: string): Promise<number> {
+async function converse({ client, kernelId, lang, media }: Conversation): Promise<number> {
   const isTerminal = process.stdin.isTTY === true
-  const media = createMediaShower(out)
   const lines: Interface = createInterface({
     input: process.stdin,
     output: process.stderr,

@@ -41,6 +41,7 @@ export class Execution {
   #end: ExecutionEnd | undefined
   #input: { readonly prompt: string; readonly password: boolean } | undefined
   #inputAnnounced = false
+  #endedAsking = false
   /** The number of the event that asks. */
   #inputEvent = 0
   #answeredAfter = 0
@@ -82,6 +83,14 @@ export class Execution {
   /** True once an answer told a client that the code waits for input: what comes next is that input. */
   get awaitsAnnouncedInput(): boolean {
     return this.#input !== undefined && this.#inputAnnounced
+  }
+
+  /**
+   * True when it ended although an answer had told a client that it waits for input: what comes next is that input, too late, and must
+   * not run as code. Until its end is fetched.
+   */
+  get endedAsking(): boolean {
+    return this.#endedAsking && !this.#fetched
   }
 
   /** True while the code has to wait for one who reads its events. */
@@ -138,6 +147,7 @@ export class Execution {
     if (this.#end) return
     this.#end = end
     this.#endedAt = performance.now()
+    this.#endedAsking = end.status === 'finished' && this.awaitsAnnouncedInput
     this.#input = undefined
     this.#held.give(toHeldCharacters(this.#code))
     this.#code = ''

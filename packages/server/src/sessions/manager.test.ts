@@ -172,6 +172,23 @@ test('an empty line is an answer too, once the question was seen', async () => {
   assert.deepEqual([answered.status, answered.stdout], ['finished', '\n'])
 })
 
+test('an answer to a question that the code no longer waits for gives its end, and does not run as code', async () => {
+  const id = await create()
+  assert.equal((await run(id, 'offer name?\nprint on')).status, 'waiting-input')
+  while ((await sessions.info(OWNER, id)).status !== 'idle') await new Promise(setImmediate)
+  const late = await run(id, 'print Ann')
+  assert.deepEqual([late.status, late.stdout], ['finished', 'on\n'])
+  assert.equal((await run(id, 'print next')).stdout, 'next\n')
+})
+
+test('after an interrupt the next code is code, not the answer to what was asked before', async () => {
+  const id = await create()
+  assert.equal((await run(id, 'ask name?')).status, 'waiting-input')
+  await sessions.interrupt(OWNER, id)
+  const next = await run(id, 'print next')
+  assert.deepEqual([next.status, next.stdout], ['finished', 'next\n'])
+})
+
 test('a long execution is fetched in parts under its codeId', async () => {
   const id = await create()
   const first = await run(id, 'print a\nhang', { codeId: 'mine', waitMs: 30 })

@@ -153,6 +153,8 @@ export class Session {
       if (code !== '') throw CobError.of('code-id-in-use', { codeId: known.codeId })
       return known
     }
+    const late = this.#executions.ended().at(-1)
+    if (!current && codeId === undefined && late?.endedAsking) return late
     if (code === '' && codeId !== undefined) throw CobError.of('no-such-execution', { id: this.id, codeId })
     const execution = this.#executions.add(this.id, code, codeId)
     this.#runNext()
@@ -177,6 +179,8 @@ export class Session {
     const execution = codeId === undefined ? current : this.execution(codeId)
     if (execution && this.#executions.cancel(execution)) return
     if (!current || execution !== current) throw CobError.of('nothing-runs', { id: this.id })
+    // What comes next is no answer to what was asked before.
+    if (this.#state === 'waiting-input') this.#stopWaiting(current)
     await this.#interpreter.interrupt(current.id)
     this.#escalate(current)
   }
@@ -324,11 +328,15 @@ export class Session {
     this.#interpreter.execute(next.id, next.code)
   }
 
-  #supplyInput(execution: Execution, text: string): void {
+  #stopWaiting(execution: Execution): void {
     execution.inputSupplied()
     this.#lastQueryAt = performance.now()
     this.#become('busy')
     this.#queryDeadline.resume()
+  }
+
+  #supplyInput(execution: Execution, text: string): void {
+    this.#stopWaiting(execution)
     this.#interpreter.supplyInput(execution.id, text)
   }
 

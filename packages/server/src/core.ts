@@ -8,6 +8,7 @@ import { type Config, ConfigError, toWarmName } from './config.ts'
 import type { Langs } from './langs/lang.ts'
 import { createLangs } from './langs/registry.ts'
 import type { Logger } from './observe/logger.ts'
+import { createObserver, type Observer } from './observe/observer.ts'
 import { selfTest } from './self-test/self-test.ts'
 import type { LimitRanges } from './sessions/limits.ts'
 import { createSessions } from './sessions/manager.ts'
@@ -45,6 +46,8 @@ export interface CoreOptions {
   /** By access key. */
   readonly networkOf: (owner: string) => Network
   readonly onCheck?: OnCheck
+  /** Told of the sessions of users. */
+  readonly observer?: Observer
 }
 
 export async function openCore(config: Config, options: CoreOptions): Promise<Core> {
@@ -102,11 +105,17 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
     },
     networkOf: options.networkOf,
+    observer: options.observer ?? createObserver(),
     warm: findWarm(config, langs),
     maxWarm: config.maxWarm,
   })
   const testWith = async (network: Network): Promise<Check[]> => {
-    const own = createSessions({ ...common, limits: SELF_TEST_LIMITS, networkOf: () => network })
+    const own = createSessions({
+      ...common,
+      limits: SELF_TEST_LIMITS,
+      networkOf: () => network,
+      observer: createObserver(),
+    })
     try {
       return await selfTest({
         sessions: own,

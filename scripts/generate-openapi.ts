@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
 import { createHttpServer } from '../packages/server/src/http/server.ts'
+import { createMetrics } from '../packages/server/src/observe/metrics.ts'
 import type { Sessions } from '../packages/server/src/sessions/sessions.ts'
 import { createSqliteStore } from '../packages/server/src/store/sqlite-store.ts'
 
@@ -15,6 +16,9 @@ export async function openapiDocument(): Promise<string> {
     sessions: {} as Sessions,
     langs: { find: () => undefined, list: async () => [], names: () => [] },
     store,
+    metrics: createMetrics([]),
+    metricsAccess: 'loopback',
+    corsOrigins: [],
     logger: pino({ level: 'silent' }),
     version,
     maxBodyBytes: 1024,

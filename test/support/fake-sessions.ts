@@ -1,5 +1,6 @@
 import { pino } from 'pino'
 import type { Lang, LangEntry, Langs } from '../../packages/server/src/langs/lang.ts'
+import { createObserver } from '../../packages/server/src/observe/observer.ts'
 import { createSessions, type SessionsOptions } from '../../packages/server/src/sessions/manager.ts'
 import type { Sessions } from '../../packages/server/src/sessions/sessions.ts'
 import type { FakeBackend } from './fake-backend.ts'
@@ -65,6 +66,7 @@ export function createFakeSessions(backend: FakeBackend, overrides: Partial<Sess
     maxQueued: 16,
     maxUploadBytes: 1_000_000,
     maxHeldCharacters: 2 ** 30,
+    observer: createObserver(),
     logger: pino({ level: 'silent' }),
     ...overrides,
   })

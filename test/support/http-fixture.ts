@@ -1,6 +1,9 @@
 import type { AddressInfo, Server } from 'node:net'
 import { pino } from 'pino'
+import { ERRORS } from '../../packages/server/src/errors.ts'
 import { createHttpServer, type HttpServerOptions } from '../../packages/server/src/http/server.ts'
+import { createMetrics } from '../../packages/server/src/observe/metrics.ts'
+import { createObserver } from '../../packages/server/src/observe/observer.ts'
 import { createSqliteStore } from '../../packages/server/src/store/sqlite-store.ts'
 import { createFakeBackend, type FakeBackend } from './fake-backend.ts'
 import { createFakeLangs, createFakeSessions } from './fake-sessions.ts'
@@ -20,8 +23,10 @@ export interface HttpFixture {
 
 /** The real HTTP front, the real sessions and store, on sandboxes in memory; kernel type `fake`. A second key is `AKIAOTHER`. */
 export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Promise<HttpFixture> {
+  const { logger = pino({ level: 'silent' }) } = overrides
   const backend = createFakeBackend()
-  const sessions = createFakeSessions(backend)
+  const metrics = createMetrics(Object.keys(ERRORS))
+  const sessions = createFakeSessions(backend, { observer: createObserver(metrics.observer), logger })
   const store = createSqliteStore(':memory:')
   const common = { name: '', createdAt: 0, disabledAt: null, network: null }
   store.addKey({ ...KEY, ...common })
@@ -31,7 +36,10 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
     sessions,
     langs: createFakeLangs(),
     store,
-    logger: pino({ level: 'silent' }),
+    metrics,
+    metricsAccess: 'loopback',
+    corsOrigins: [],
+    logger,
     version: '0.0.0-test',
     maxBodyBytes: 1_048_576,
     rateLimit: { perKey: 1_000_000, perAddress: 1_000_000 },

@@ -2,15 +2,22 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { Server as TlsServer } from 'node:tls'
 import { type Check, type OnCheck, toError } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
-import type { Config } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { openCore } from './core.ts'
 import { openDataFolder, type ServerInfo } from './data-folder.ts'
+import { ERRORS } from './errors.ts'
+import { type Certificate, openCertificate } from './http/certificate.ts'
+import { isReachable } from './http/loopback.ts'
 import { createHttpServer } from './http/server.ts'
-import { createLogger } from './observe/logger.ts'
+import { createLogger, type Logger } from './observe/logger.ts'
+import { createMetrics } from './observe/metrics.ts'
+import { createObserver } from './observe/observer.ts'
 import { openFirstKey } from './store/first-key.ts'
 import { formatKey } from './store/key.ts'
+import { observeStore } from './store/observed-store.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
@@ -41,9 +48,13 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     for (const close of closers.splice(0).reverse()) await close()
   }
   try {
+    const certificate = readCertificate(config, logger)
+    if (!certificate && !config.allowPlaintext && (await isReachable(config.host)))
+      throw new ConfigError(plaintextRefusal(config.host))
+    const metrics = createMetrics(Object.keys(ERRORS))
     const folder = openDataFolder(config.dataDir)
     closers.push(() => folder.close())
-    const store = openStore(config)
+    const store = observeStore(openStore(config), metrics.stored)
     closers.push(() => store.close())
     const first = openFirstKey(store, folder, config.bootstrapKey)
 
@@ -52,6 +63,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       dataDir: folder.path(),
       logger,
       networkOf: (owner) => store.findKey(owner)?.network ?? config.network,
+      observer: createObserver(metrics.observer),
     })
     closers.push(() => core.close())
     const { sessions, langs } = core
@@ -66,6 +78,10 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       sessions,
       langs,
       store,
+      metrics,
+      metricsAccess: config.metrics,
+      corsOrigins: config.corsOrigins,
+      certificate: certificate?.pair,
       logger,
       version: readVersion(),
       maxBodyBytes: config.maxBodyBytes,
@@ -82,7 +98,11 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     )
 
     await http.listen({ host: config.host, port: config.port })
-    const url = toUrl(config.host, http.server.address())
+    if (certificate) {
+      const following = certificate.follow((pair) => toTlsServer(http.server).setSecureContext(pair))
+      closers.push(() => following.close())
+    }
+    const url = toUrl(config.host, http.server.address(), certificate)
     const info: ServerInfo = { url, pid: process.pid, startedAt: new Date().toISOString() }
     closers.push(() => folder.remove('server.json'))
     folder.write('server.json', `${JSON.stringify(info)}\n`)
@@ -144,10 +164,33 @@ export function openStore(config: Pick<Config, 'dataDir'>): Store {
   return createSqliteStore(path.join(config.dataDir, 'cob.db'))
 }
 
-function toUrl(host: string, address: ReturnType<Server['address']>): string {
+function readCertificate({ tlsCert, tlsKey }: Config, logger: Logger): Certificate | undefined {
+  if (tlsCert === undefined || tlsKey === undefined) return undefined
+  try {
+    return openCertificate({ certFile: tlsCert, keyFile: tlsKey, logger })
+  } catch (cause) {
+    throw new ConfigError(cause instanceof Error ? cause.message : String(cause), { cause })
+  }
+}
+
+function plaintextRefusal(host: string): string {
+  return `COB_HOST is ${host}, which other machines may reach, and what they send would be readable on the way, keys included. Set COB_TLS_CERT and COB_TLS_KEY, or COB_ALLOW_PLAINTEXT=1 behind a proxy that speaks TLS.`
+}
+
+function toTlsServer(server: Server): TlsServer {
+  if (server instanceof TlsServer) return server
+  throw new Error('the server does not speak TLS')
+}
+
+/** With a certificate, by a name that it is for, if there is one: programs on this machine are to trust it too. */
+function toUrl(
+  host: string,
+  address: ReturnType<Server['address']>,
+  certificate: Certificate | undefined,
+): string {
   if (address === null || typeof address === 'string') throw new Error('the server has no port')
-  const name = host.includes(':') ? `[${host}]` : host
-  return `http://${name}:${address.port}`
+  const name = certificate?.nameFor(host) ?? host
+  return `${certificate ? 'https' : 'http'}://${name.includes(':') ? `[${name}]` : name}:${address.port}`
 }
 
 function readVersion(): string {

@@ -7,6 +7,7 @@ import { z } from 'zod'
 /** Room for the JSON around a body's code in one frame of the channel. */
 const FRAME_OVERHEAD_BYTES = 65_536
 const IMAGES = ['kitty', 'iterm2', 'sixel', 'file'] as const
+const METRICS = ['loopback', 'key', 'public'] as const
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 /** Environment variables are strings; numbers in the file may be numbers. */
@@ -23,6 +24,12 @@ const flag = z.preprocess(
   z.boolean('1 or 0'),
 )
 const text = z.string().min(1, 'not empty')
+/** As browsers send it: no path, no default port. */
+const origin = z.string().refine((given) => URL.canParse(given) && new URL(given).origin === given)
+const origins = z.preprocess(
+  (value) => (typeof value === 'string' ? value.split(',').map((each) => each.trim()) : value),
+  z.array(origin, 'origins separated by commas, such as https://app.example.org'),
+)
 const key = z
   .string()
   .regex(
@@ -49,7 +56,9 @@ const describe = <S extends z.ZodType>(schema: S, meta: Meta): S => {
 
 /** Every setting. `COB_` and the name in capitals is its variable; the name itself its key in the file. */
 const configSchema = z.strictObject({
-  host: describe(text.default('127.0.0.1'), { help: 'Address to listen on.' }),
+  host: describe(text.default('127.0.0.1'), {
+    help: 'Address to listen on. One that other machines reach needs TLS, or COB_ALLOW_PLAINTEXT.',
+  }),
   port: describe(whole(0, 65_535).default(8081), { help: 'Port to listen on; 0 picks a free one.' }),
   dataDir: describe(text.optional(), {
     help: 'Folder for keys, sockets and server.json.',
@@ -58,6 +67,24 @@ const configSchema = z.strictObject({
   bootstrapKey: describe(key.optional(), {
     help: 'First key, `accessKey:secretKey`; created at start if absent.',
     defaultText: 'made at the first start',
+  }),
+  tlsCert: describe(text.optional(), {
+    help: 'File of the TLS certificate, PEM, with those of its issuers behind it; read again when it changes.',
+    defaultText: 'none: plain HTTP',
+  }),
+  tlsKey: describe(text.optional(), { help: 'File of its private key, PEM, without a passphrase.' }),
+  allowPlaintext: describe(flag.default(false), {
+    help: 'Listen without TLS where other machines reach it: behind a proxy that speaks TLS, or in a network that nobody listens to.',
+  }),
+  corsOrigins: describe(origins.default([]), {
+    help: 'Origins whose pages may use the API, separated by commas: `https://app.example.org`.',
+    defaultText: 'none',
+  }),
+  metrics: describe(z.enum(METRICS, `one of ${METRICS.join(', ')}`).default('loopback'), {
+    help: 'Who reads `/metrics` without a key: who asks from this machine (`loopback`), nobody (`key`), or everybody (`public`).',
+  }),
+  logCode: describe(flag.default(false), {
+    help: 'Log the code that sessions run and what it puts out, which may hold anything: passwords, personal data.',
   }),
   logLevel: describe(z.enum(LOG_LEVELS, `one of ${LOG_LEVELS.join(', ')}`).default('info'), {
     help: 'Least level that is logged.',
@@ -226,10 +253,14 @@ const PAIRS = [
 ] as const
 
 function checked(config: Parsed): Parsed {
-  const problems = PAIRS.filter(([low, high]) => config[high] > 0 && config[low] > config[high]).map(
+  const problems: string[] = PAIRS.filter(
+    ([low, high]) => config[high] > 0 && config[low] > config[high],
+  ).map(
     ([low, high]) =>
       `${toVariable(low)} is ${config[low]}, above ${toVariable(high)}, which is ${config[high]}. Lower the first or raise the second.`,
   )
+  if ((config.tlsCert === undefined) !== (config.tlsKey === undefined))
+    problems.push('COB_TLS_CERT and COB_TLS_KEY go together. Set both, or neither.')
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   return config
 }

@@ -8,6 +8,7 @@ import { type Config, ConfigError, toWarmName } from './config.ts'
 import type { Langs } from './langs/lang.ts'
 import { createLangs } from './langs/registry.ts'
 import type { Logger } from './observe/logger.ts'
+import { createObserver, type Observer } from './observe/observer.ts'
 import { selfTest } from './self-test/self-test.ts'
 import type { LimitRanges } from './sessions/limits.ts'
 import { createSessions } from './sessions/manager.ts'
@@ -45,6 +46,8 @@ export interface CoreOptions {
   /** By access key. */
   readonly networkOf: (owner: string) => Network
   readonly onCheck?: OnCheck
+  /** Told of the sessions of users. */
+  readonly observer?: Observer
 }
 
 export async function openCore(config: Config, options: CoreOptions): Promise<Core> {
@@ -102,6 +105,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
     },
     networkOf: options.networkOf,
+    observer: options.observer ?? createObserver(),
     warm: findWarm(config, langs),
     maxWarm: config.maxWarm,
   })
@@ -112,6 +116,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       networkOf: () => network,
       // Nobody asks what becomes of its session.
       logger: logger.level === 'info' ? logger.child({}, { level: 'warn' }) : logger,
+      observer: createObserver(),
     })
     try {
       return await selfTest({

@@ -75,6 +75,12 @@ export const ERRORS = {
     detail:
       'The body is not multipart/form-data with files: {problem}. Send each file as a part with a filename.',
   },
+  'origin-refused': {
+    status: 403,
+    title: 'Origin refused',
+    detail:
+      'Pages of "{origin}" may not open WebSockets here. The operator of this server can allow them (COB_CORS_ORIGINS).',
+  },
   'file-refused': { status: 403, title: 'File refused', detail: '"{path}" cannot be used: {problem}.' },
   'no-such-file': {
     status: 404,

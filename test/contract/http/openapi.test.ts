@@ -20,7 +20,7 @@ interface Document {
 let http: HttpFixture
 let document: Document
 before(async () => {
-  http = await startHttp()
+  http = await startHttp({ metricsAccess: 'key' })
   // What is asked of it below is what the document must have.
   document = JSON.parse(await openapiDocument()) as Document
 })

@@ -3,7 +3,9 @@ import { CobError } from '../errors.ts'
 import type { Store } from '../store/store.ts'
 import { createAuthentication } from './authentication.ts'
 import { rawBody } from './body.ts'
+import { toNetwork } from './network-address.ts'
 import { createRateLimiter } from './rate-limit.ts'
+import { createSignInGuard, type SignIn } from './sign-in-guard.ts'
 
 interface AdmissionOptions {
   readonly store: Store
@@ -28,6 +30,7 @@ export interface Admission {
 export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Admission {
   const authentication = createAuthentication(store, now)
   const limiter = createRateLimiter(now)
+  const guard = createSignInGuard(now)
 
   const take = (reply: FastifyReply, who: string, limit: number): CobError | undefined => {
     const { remaining, resetMs, exceeded } = limiter.take(who, limit)
@@ -36,7 +39,7 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
       'x-ratelimit-remaining': remaining,
       'x-ratelimit-reset': resetMs,
     })
-    const retryAfterS = Math.ceil(resetMs / 1000)
+    const retryAfterS = toSeconds(resetMs)
     return exceeded
       ? CobError.of('rate-limited', { limit, retryAfter: retryAfterS }, { retryAfterS })
       : undefined
@@ -46,17 +49,23 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
     if (refusal) throw refusal
   }
   const countAddress = (request: FastifyRequest, reply: FastifyReply): void =>
-    count(reply, `address ${request.ip}`, rateLimit.perAddress)
+    count(reply, `address ${toNetwork(request.ip)}`, rateLimit.perAddress)
   const identify = (request: FastifyRequest, reply: FastifyReply, prove: () => string | undefined): void => {
+    const attempt = toSignIn(request)
+    const waitMs = attempt === undefined ? 0 : guard.waitMs(attempt)
     let accessKey: string | undefined
     try {
+      if (waitMs > 0) throw tooManyGuesses(waitMs)
       accessKey = prove()
     } catch (error) {
+      const nextMs = attempt === undefined || waitMs > 0 ? 0 : guard.failed(attempt)
       countAddress(request, reply)
+      if (nextMs > 0) reply.header('retry-after', toSeconds(nextMs))
       reply.header('www-authenticate', 'Bearer realm="cob", Sorna signMethod="HMAC-SHA256"')
       throw error
     }
     if (accessKey === undefined) return
+    if (attempt !== undefined) guard.succeeded(attempt)
     count(reply, `key ${accessKey}`, rateLimit.perKey)
     request.owner = accessKey
   }
@@ -67,7 +76,28 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
     admitSigned: (request, reply) =>
       identify(request, reply, () => authentication.signed(request, rawBody(request))),
     showAllowance(request, reply) {
-      if (!reply.hasHeader('x-ratelimit-limit')) take(reply, `address ${request.ip}`, rateLimit.perAddress)
+      if (!reply.hasHeader('x-ratelimit-limit'))
+        take(reply, `address ${toNetwork(request.ip)}`, rateLimit.perAddress)
     },
   }
+}
+
+/** `Bearer <accessKey>:<secretKey>`, or a signature whose parameters name `<accessKey>:<signature>`. */
+const BEARER = /^bearer\s+([^\s:]{1,128}):(\S+)\s*$/i
+const CREDENTIAL = /^sorna\s.*\bcredential\s*=\s*([^\s:,]{1,128}):/i
+
+/** Undefined where no key is named. */
+function toSignIn({ headers: { authorization = '' }, ip }: FastifyRequest): SignIn | undefined {
+  const [, accessKey, secret] = BEARER.exec(authorization) ?? CREDENTIAL.exec(authorization) ?? []
+  return accessKey === undefined ? undefined : { network: toNetwork(ip), accessKey, secret }
+}
+
+function tooManyGuesses(waitMs: number): CobError {
+  const problem =
+    'Too many sign-ins with this access key have failed at your address, so that its secret is compared once a second.'
+  return CobError.of('unauthorized', { problem }, { retryAfterS: toSeconds(waitMs) })
+}
+
+function toSeconds(ms: number): number {
+  return Math.ceil(ms / 1000)
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { CobError } from '../errors.ts'
+import { PROTECTION_LINES } from './browser-protection.ts'
 import { PROBLEM_TYPE, toProblem } from './problem.ts'
 
 /** How long a client may take to close its side. */
@@ -26,6 +27,7 @@ export function refuseConnection(problem: CobError, socket: Socket): void {
       `Content-Length: ${Buffer.byteLength(body)}`,
       `X-Request-Id: ${requestId}`,
       'Cache-Control: no-store',
+      ...PROTECTION_LINES,
       'Connection: close',
       '',
       body,

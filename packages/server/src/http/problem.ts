@@ -20,9 +20,18 @@ export function toProblem(error: CobError, requestId: string): Problem {
 }
 
 /** Answers every error of a request; what is not a `CobError` or Fastify's own becomes `internal`, with details only in the log. */
-export function createErrorHandler(logger: Logger, maxBodyBytes: number) {
+export function createErrorHandler({
+  logger,
+  maxBodyBytes,
+  onProblem,
+}: {
+  readonly logger: Logger
+  readonly maxBodyBytes: number
+  readonly onProblem: (code: string) => void
+}) {
   return (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const error = toCobError(thrown, request, maxBodyBytes)
+    onProblem(error.code)
     if (error.status >= 500 && error.code !== 'no-space')
       logger.warn({ err: thrown, requestId: request.id, code: error.code }, 'A request failed.')
     if (error.retryAfterS !== undefined) reply.header('retry-after', error.retryAfterS)

@@ -1,17 +1,24 @@
 import { randomUUID } from 'node:crypto'
+import type { ServerOptions } from 'node:http'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
 import type { Langs } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
+import type { Metrics } from '../observe/metrics.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Store } from '../store/store.ts'
 import { createAdmission } from './admission.ts'
 import { acceptJsonBodies, parseBody } from './body.ts'
+import { protectFromBrowsers } from './browser-protection.ts'
+import type { CertificatePair } from './certificate.ts'
 import { answerClientError } from './client-error.ts'
 import { boundConnections, CONNECTION_BOUNDS, type ConnectionBounds } from './connections.ts'
+import { allowOrigins } from './cors.ts'
 import { createOtherMethods } from './method-not-allowed.ts'
+import type { MetricsAccess } from './metrics-access.ts'
+import { observeRequests } from './observed-requests.ts'
 import { describeAll, describeRoute, openapi } from './openapi.ts'
 import { createErrorHandler } from './problem.ts'
 import { authorizeRoutes } from './routes/authorize.ts'
@@ -32,7 +39,7 @@ declare module 'fastify' {
   }
   interface FastifyContextConfig {
     /** Needs no key. */
-    isPublic?: boolean
+    isPublic?: boolean | ((request: FastifyRequest) => boolean)
     /** Its body is of any type and size. */
     takesFiles?: boolean
   }
@@ -42,6 +49,12 @@ export interface HttpServerOptions {
   readonly sessions: Sessions
   readonly langs: Langs
   readonly store: Store
+  readonly metrics: Metrics
+  readonly metricsAccess: MetricsAccess
+  /** Pages of these may read answers; `https://app.example.org`. */
+  readonly corsOrigins: readonly string[]
+  /** Speaks https. A later one is given to `server.setSecureContext`. */
+  readonly certificate?: CertificatePair | undefined
   readonly logger: Logger
   readonly version: string
   readonly maxBodyBytes: number
@@ -60,7 +73,7 @@ const REQUEST_ID = /^[A-Za-z0-9._:-]{1,64}$/
 
 /** The v1 API. Parses, asks `sessions`, formats; decides nothing about sessions. */
 export function createHttpServer(options: HttpServerOptions): FastifyInstance {
-  const { logger, maxBodyBytes } = options
+  const { logger, maxBodyBytes, metrics } = options
   const bounds = { ...CONNECTION_BOUNDS, ...options.bounds }
   const app = fastify({
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
@@ -68,13 +81,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     // Bounded below: how long files may take depends on their size.
     requestTimeout: 0,
     keepAliveTimeout: bounds.keepAliveMs,
-    http: {
+    ...toProtocol(options.certificate, {
       headersTimeout: bounds.headersMs,
       connectionsCheckingInterval: bounds.checkEveryMs,
       // A missing Host is refused below, with a problem document.
       requireHostHeader: false,
       shouldUpgradeCallback: isUpgrade,
-    },
+    }),
     forceCloseConnections: 'idle',
     // The sessions answer for a server that is shutting down, with a problem document.
     return503OnClosing: false,
@@ -90,10 +103,11 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
       answerError(error, request, reply)
     },
   })
-  const answerError = createErrorHandler(logger, maxBodyBytes)
+  const answerError = createErrorHandler({ logger, maxBodyBytes, onProblem: metrics.http.refused })
   const admission = createAdmission({ now: Date.now, ...options })
   const greet = (request: FastifyRequest, reply: FastifyReply): void => {
     reply.headers({ 'x-request-id': request.id, 'cache-control': 'no-store' })
+    protectFromBrowsers(reply)
   }
 
   // A GET may carry a JSON body: clients of 2016 send one to /v1/authorize.
@@ -108,8 +122,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     throw noSuchRoute(request)
   })
 
+  app.addHook('onRequest', async (request, reply) => greet(request, reply))
+  allowOrigins(app, options.corsOrigins)
   app.addHook('onRequest', async (request, reply) => {
-    greet(request, reply)
     if (request.is404 || isPublic(request)) admission.countAddress(request, reply)
     else admission.admitBearer(request, reply)
     if (request.is404) throw noSuchRoute(request)
@@ -128,18 +143,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     reply.headers({ 'content-type': 'application/json', 'content-length': '0' })
     return null
   })
-  app.addHook('onResponse', async (request, reply) => {
-    logger.debug(
-      {
-        requestId: request.id,
-        method: request.method,
-        path: request.url,
-        status: reply.statusCode,
-        ms: reply.elapsedTime,
-      },
-      'Answered a request.',
-    )
-  })
+  observeRequests(app, { metrics: metrics.http, logger })
 
   const otherMethods = createOtherMethods(app)
   app.register(swagger, {
@@ -165,8 +169,18 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   return app
 }
 
-function isPublic({ routeOptions: { config, url } }: FastifyRequest): boolean {
+function isPublic(request: FastifyRequest): boolean {
+  const { config, url } = request.routeOptions
+  if (typeof config.isPublic === 'function') return config.isPublic(request)
   return config.isPublic === true || url === '/docs' || url?.startsWith('/docs/') === true
+}
+
+/** Fastify's options of a server that speaks http or, with a certificate, https. */
+function toProtocol(certificate: CertificatePair | undefined, http: ServerOptions): { http: ServerOptions } {
+  if (!certificate) return { http }
+  const https = { ...http, ...certificate, handshakeTimeout: http.headersTimeout }
+  // Fastify's types tell the two servers apart; nothing here does.
+  return { https } as unknown as { http: ServerOptions }
 }
 
 function noSuchRoute({ method, url }: FastifyRequest): CobError {

@@ -1,38 +1,44 @@
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { createHttpMetrics, type HttpMetrics } from './http-metrics.ts'
+import type { Observer } from './observer.ts'
+import { createSessionMetrics, type SessionSources } from './session-metrics.ts'
 
-/** What is kept warm of one kernel type. */
-interface WarmFigures {
-  readonly lang: string
-  readonly ready: number
-  readonly wanted: number
-  readonly memoryBytes: number
-}
+/** s; the embedded store answers in microseconds, one that waits for a disk or another process in milliseconds. */
+const STORE_BUCKETS = [0.00005, 0.0002, 0.001, 0.005, 0.02, 0.1, 0.5, 2, 5]
 
+/** What an operator alerts on. */
 export interface Metrics {
   readonly contentType: string
+  /** To be told of what happens to sessions. */
+  readonly observer: Partial<Observer>
+  readonly http: HttpMetrics
+  /** The store has answered. */
+  stored(operation: string, durationMs: number): void
   /** In Prometheus' text format. */
-  text(): Promise<string>
+  text(sources: SessionSources): Promise<string>
 }
 
-/** Figures are asked for when somebody reads them. */
-export function createMetrics(sources: { readonly warm: () => Promise<WarmFigures[]> }): Metrics {
+/** `errorCodes`: all that an answer may have. */
+export function createMetrics(errorCodes: readonly string[]): Metrics {
   const registry = new Registry()
+  // Memory, CPU time, descriptors, garbage collection, and the delay of the event loop.
   collectDefaultMetrics({ register: registry })
-  const gauge = (name: string, help: string): Gauge<'lang'> =>
-    new Gauge({ name, help, labelNames: ['lang'], registers: [registry] })
-  const warm = {
-    ready: gauge('cob_warm_sandboxes', 'Sandboxes that are ready and nobody has yet.'),
-    wanted: gauge('cob_warm_wanted', 'Sandboxes that are to be kept ready.'),
-    memoryBytes: gauge('cob_warm_memory_bytes', 'Memory of the sandboxes that are ready.'),
-  }
+  const sessions = createSessionMetrics(registry)
+  const http = createHttpMetrics(registry, errorCodes)
+  const store = new Histogram({
+    name: 'cob_store_seconds',
+    help: 'Time the store took to answer, by operation.',
+    labelNames: ['operation'],
+    buckets: STORE_BUCKETS,
+    registers: [registry],
+  })
   return {
     contentType: registry.contentType,
-    async text() {
-      for (const { lang, ...figures } of await sources.warm()) {
-        warm.ready.set({ lang }, figures.ready)
-        warm.wanted.set({ lang }, figures.wanted)
-        warm.memoryBytes.set({ lang }, figures.memoryBytes)
-      }
+    observer: sessions.observer,
+    http,
+    stored: (operation, durationMs) => store.observe({ operation }, durationMs / 1000),
+    async text(sources) {
+      await sessions.read(sources)
       return registry.metrics()
     },
   }

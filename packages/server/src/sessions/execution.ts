@@ -151,7 +151,7 @@ export class Execution {
     this.#input = undefined
     this.#held.give(toHeldCharacters(this.#code))
     this.#code = ''
-    this.#log.append({ type: 'finished', ...end, durationMs: this.#durationMs() })
+    this.#log.append({ type: 'finished', ...end, durationMs: this.durationMs })
     this.#log.end()
     this.#wake()
   }
@@ -233,10 +233,11 @@ export class Execution {
   }
 
   #identity(): Pick<RunResult, 'executionId' | 'executionCount' | 'durationMs'> {
-    return { executionId: this.id, executionCount: this.count, durationMs: this.#durationMs() }
+    return { executionId: this.id, executionCount: this.count, durationMs: this.durationMs }
   }
 
-  #durationMs(): number {
+  /** ms since its start, or from there to its end; 0 if it never was started. */
+  get durationMs(): number {
     if (this.#startedAt === undefined) return 0
     return Math.round(((this.#endedAt ?? performance.now()) - this.#startedAt) * 1000) / 1000
   }

@@ -4,7 +4,7 @@ import { createExecutions, totalCharacters } from './executions.ts'
 import { createHoldings, type Held } from './holdings.ts'
 
 const newExecutions = (maxQueued: number, held: Held) =>
-  createExecutions({ maxQueued, held, onPressure: () => {} })
+  createExecutions({ maxQueued, held, onPressure: () => {}, onEnd: () => {} })
 
 test('results that nobody fetches are bounded in number and in size, the oldest going first', () => {
   const executions = newExecutions(1, createHoldings(2 ** 30).of('owner'))

@@ -18,6 +18,7 @@ export interface ExecutionsOptions {
   readonly held: Held
   /** The current execution's reader does not keep up, or does again. */
   readonly onPressure: (isPressing: boolean) => void
+  readonly onEnd: (execution: Execution, end: ExecutionEnd) => void
 }
 
 /** The executions of one session: one running, some waiting in order of arrival, the last ones that ended. */
@@ -47,7 +48,7 @@ export interface Executions {
   sweep(): void
 }
 
-export function createExecutions({ maxQueued, held, onPressure }: ExecutionsOptions): Executions {
+export function createExecutions({ maxQueued, held, onPressure, onEnd }: ExecutionsOptions): Executions {
   const waiting: Execution[] = []
   const ended: Execution[] = []
   let current: Execution | undefined
@@ -56,6 +57,7 @@ export function createExecutions({ maxQueued, held, onPressure }: ExecutionsOpti
 
   const keep = (execution: Execution, end: ExecutionEnd): void => {
     execution.end(end)
+    onEnd(execution, end)
     ended.push(execution)
     while (ended.length > MAX_ENDED || totalCharacters(ended) > MAX_ENDED_CHARACTERS) ended.shift()?.release()
   }

@@ -4,6 +4,7 @@ import type { Backend, Sandbox, SandboxLimits, Usage } from '../backend/backend.
 import type { AgentLink, AgentOutput } from '../channel/agent-link.ts'
 import { type AgentStream, createAgentStream } from '../channel/agent-stream.ts'
 import type { Logger } from '../observe/logger.ts'
+import type { AgentFault } from '../observe/observer.ts'
 import { type Candidate, removeCandidate } from './warm-pool.ts'
 
 /** How long a new interpreter may take to answer before a start or restart counts as failed. */
@@ -25,6 +26,7 @@ export interface InterpreterOptions {
   readonly limits: SandboxLimits
   readonly environ: Readonly<Record<string, string>>
   readonly logger: Logger
+  readonly onFault: (fault: AgentFault) => void
   readonly onOutput: (event: InterpreterOutput) => void
   /** It died by itself; may be called more than once. The reason comes from the operating system. */
   readonly onDeath: (reason: 'out-of-memory' | 'crashed') => void
@@ -34,6 +36,8 @@ export interface InterpreterOptions {
 export interface Interpreter {
   /** As of the last `sample`. */
   readonly usage: Usage
+  /** It was ready before anybody asked for it. */
+  readonly isWarm: boolean
   /** Undefined before the sandbox is made. */
   readonly isolation: Isolation | undefined
   /** Takes a sandbox and waits until the interpreter answers. After a failure `destroy` must still be called. */
@@ -99,7 +103,10 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
     attached.listen({
       onEvent: (event) => hear(() => onEvent(event)),
       onLost: (err) => {
-        if (!isOver) logger.warn({ err }, 'The agent was lost.')
+        if (!isOver) {
+          logger.warn({ err }, 'The agent was lost.')
+          options.onFault('lost')
+        }
         hear(died)
       },
     })
@@ -119,6 +126,9 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
     get usage() {
       return usage
     },
+    get isWarm() {
+      return taken?.isWarm === true
+    },
     get isolation() {
       return sandbox?.isolation
     },
@@ -130,6 +140,7 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
         } catch (err) {
           throwIfOver()
           logger.warn({ err }, 'A warm sandbox did not answer; another is taken.')
+          options.onFault('warm-start')
           await removeCandidate(backend, candidate)
           candidate = options.take()
         }

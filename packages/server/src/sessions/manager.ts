@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { CreateKernel, Network, RunCode } from '@cob/protocol'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
+import type { SessionCount } from '../observe/session-metrics.ts'
 import type { Execution } from './execution.ts'
 import { createHoldings } from './holdings.ts'
 import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
@@ -79,6 +80,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       maxUploadBytes: options.maxUploadBytes,
       held,
       backend: options.backend,
+      observer: options.observer,
       logger: options.logger,
       onEnding: (ending, executions) => {
         tombstones.add(id, owner, ending, executions)
@@ -91,6 +93,7 @@ export function createSessions(options: SessionsOptions): Sessions {
         { err: cause, kernelId: id, lang: lang.manifest.lang },
         'The kernel could not be started.',
       )
+      options.observer.createFailed({ kernelId: id, lang: lang.manifest.lang })
       throw CobError.of(
         'kernel-start-failed',
         { lang: lang.manifest.lang },
@@ -130,6 +133,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       pool.sweep()
       for (const { session } of entries.values()) session.sweep()
     },
+    observer: options.observer,
     logger: options.logger,
   })
 
@@ -197,6 +201,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
     warmUp: () => pool.open(),
+    census: () => count([...entries.values()].map(({ session }) => session)),
     warm: () => pool.figures(),
     async close() {
       closing = true
@@ -215,6 +220,17 @@ export function createSessions(options: SessionsOptions): Sessions {
 
 function toSource(execution: Execution, after: number): EventSource {
   return { executionId: execution.id, open: (onMore) => execution.read(after, onMore) }
+}
+
+/** By kernel type and state. */
+function count(sessions: readonly Session[]): SessionCount[] {
+  const counts = new Map<string, SessionCount>()
+  for (const { lang, state } of sessions) {
+    const name = lang.manifest.lang
+    const key = `${name} ${state}`
+    counts.set(key, { lang: name, state, count: (counts.get(key)?.count ?? 0) + 1 })
+  }
+  return [...counts.values()]
 }
 
 /** 128 random bits as base64url; not one that starts with a dash, which a command line would take for an option. */

@@ -1,4 +1,5 @@
 import type { Logger } from '../observe/logger.ts'
+import type { Observer } from '../observe/observer.ts'
 import type { Session } from './session.ts'
 
 const TICK_MS = 200
@@ -10,6 +11,7 @@ export interface ReaperOptions {
   readonly sessions: () => readonly Session[]
   /** Called about once a second. */
   readonly sweep: () => void
+  readonly observer: Observer
   readonly logger: Logger
 }
 
@@ -17,8 +19,9 @@ export interface ReaperOptions {
  * One timer for all sessions: ends the idle ones, reads what each uses, ends those whose CPU credit is gone. Figures of those in which
  * code ran are read once a second, those with a CPU credit at every tick; each tick has its share of them.
  */
-export function createReaper({ sessions, sweep, logger }: ReaperOptions): { close(): void } {
+export function createReaper({ sessions, sweep, observer, logger }: ReaperOptions): { close(): void } {
   let ticks = 0
+  let lastAt = performance.now()
   const isDue = (session: Session, index: number): boolean => {
     if (session.limits.maxCpuCreditMs > 0) return true
     const everyTicks = (session.isActive ? 1 : IDLE_SAMPLE_S) * TICKS_A_SECOND
@@ -26,6 +29,9 @@ export function createReaper({ sessions, sweep, logger }: ReaperOptions): { clos
   }
   const tick = (): void => {
     ticks++
+    const now = performance.now()
+    observer.ticked(Math.max(0, now - lastAt - TICK_MS))
+    lastAt = now
     if (ticks % TICKS_A_SECOND === 0) sweep()
     sessions().forEach((session, index) => {
       session.checkIdle()

@@ -13,6 +13,7 @@ import type { Backend } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
+import type { ObservedSession, Observer } from '../observe/observer.ts'
 import { createDeadline } from './deadline.ts'
 import type { Execution } from './execution.ts'
 import { createExecutions, type Executions } from './executions.ts'
@@ -40,6 +41,7 @@ export interface SessionOptions {
   /** What its owner may make the server keep. */
   readonly held: Held
   readonly backend: Backend
+  readonly observer: Observer
   readonly logger: Logger
   /** Called once, when the session begins to end and before anything waits for it. */
   readonly onEnding: (ending: Ending, executions: readonly Execution[]) => void
@@ -64,6 +66,8 @@ export class Session {
   readonly #gone = Promise.withResolvers<void>()
   readonly #options: SessionOptions
   readonly #logger: Logger
+  readonly #observer: Observer
+  readonly #observed: ObservedSession
   readonly #executions: Executions
   readonly #watchers: Watchers
   readonly #interpreter: Interpreter
@@ -84,10 +88,18 @@ export class Session {
     this.limits = options.limits
     this.#options = options
     this.#logger = options.logger.child({ kernelId: options.id })
+    this.#observer = options.observer
+    this.#observed = { kernelId: options.id, lang: options.lang.manifest.lang }
     this.#executions = createExecutions({
       maxQueued: options.maxQueued,
       held: options.held,
       onPressure: (isPressing) => this.#interpreter.holdBack(isPressing),
+      onEnd: (execution, end) =>
+        this.#observer.executed(
+          this.#observed,
+          execution,
+          end.status === 'terminated' ? end.reason : end.status,
+        ),
     })
     this.gone = this.#gone.promise
     this.#interpreter = createInterpreter({
@@ -100,6 +112,7 @@ export class Session {
       },
       environ: options.environ,
       logger: this.#logger,
+      onFault: (fault) => this.#observer.agentFailed(this.#observed.lang, fault),
       onOutput: (event) => this.#onOutput(event),
       onDeath: (reason) => this.#endSoon(reason),
     })
@@ -126,10 +139,13 @@ export class Session {
 
   /** Makes the sandbox and waits for the interpreter. Whatever fails, nothing is left behind. */
   async start(): Promise<void> {
+    this.#observer.creating(this.#observed)
     try {
       await this.#interpreter.start()
       this.#throwIfEnding()
       this.#become('idle')
+      const durationMs = performance.now() - this.#createdAt
+      this.#observer.created(this.#observed, { isWarm: this.#interpreter.isWarm, durationMs })
     } catch (cause) {
       const wasAsked = isEnding(this.#state)
       await this.end('crashed')
@@ -157,6 +173,7 @@ export class Session {
     if (!current && codeId === undefined && late?.endedAsking) return late
     if (code === '' && codeId !== undefined) throw CobError.of('no-such-execution', { id: this.id, codeId })
     const execution = this.#executions.add(this.id, code, codeId)
+    this.#observer.submitted(this.#observed, execution)
     this.#runNext()
     return execution
   }
@@ -362,6 +379,7 @@ export class Session {
         break
       case 'fail':
         this.#logger.error({ code: event.code, message: event.message }, 'The agent refused an execution.')
+        this.#observer.agentFailed(this.#observed.lang, 'refused')
         this.#endSoon('crashed')
         break
       default:
@@ -386,6 +404,7 @@ export class Session {
       await this.#interpreter.restart()
     } catch (cause) {
       this.#logger.error({ err: cause }, 'The kernel did not restart.')
+      this.#observer.agentFailed(this.#observed.lang, 'restart')
       await this.end('crashed')
     }
     this.#throwIfEnding()
@@ -404,6 +423,7 @@ export class Session {
     this.#queryDeadline.stop()
     this.#executions.endAll({ status: 'terminated', reason })
     this.#options.onEnding(ending, this.#executions.ended())
+    this.#observer.ended(this.#observed, reason)
     this.#watchers.tell({ name: 'terminated', reason })
     try {
       await this.#interpreter.destroy()

@@ -9,11 +9,11 @@ import type {
   SessionEvent,
   TerminalSize,
 } from '@cob/protocol'
+import type { SessionCount, WarmFigures } from '../observe/session-metrics.ts'
 import type { LogReader } from './event-log.ts'
 import type { Files } from './files.ts'
 import type { Owner } from './owner.ts'
 import type { Terminal } from './terminals.ts'
-import type { WarmFigures } from './warm-pool.ts'
 
 export type { Owner }
 
@@ -66,6 +66,8 @@ export interface Sessions {
   destroy(owner: Owner, kernelId: string): Promise<void>
   /** Begins to keep sandboxes warm. Resolves when one of each configured kernel type is, or could not be made. */
   warmUp(): Promise<void>
+  /** How many there are, by kernel type and state. */
+  census(): SessionCount[]
   /** What is kept warm, by kernel type. */
   warm(): Promise<WarmFigures[]>
   close(): Promise<void>

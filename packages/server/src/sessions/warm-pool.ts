@@ -3,6 +3,8 @@ import type { Backend, Sandbox } from '../backend/backend.ts'
 import { type AgentLink, type AgentOutput, createAgentLink } from '../channel/agent-link.ts'
 import type { Lang, Langs } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
+import type { Observer } from '../observe/observer.ts'
+import type { WarmFigures } from '../observe/session-metrics.ts'
 
 /** So that the code a session was created for goes first. */
 const REFILL_DELAY_MS = 20
@@ -26,13 +28,6 @@ export interface Candidate {
   readonly link: Promise<AgentLink>
 }
 
-export interface WarmFigures {
-  readonly lang: string
-  readonly ready: number
-  readonly wanted: number
-  readonly memoryBytes: number
-}
-
 /** Sandboxes kept ready for sessions to come: complete ones, each used once. */
 export interface WarmPool {
   /** One that is ready, or else on its way, or else a new one. Only those without a network are kept. */
@@ -52,6 +47,7 @@ export interface WarmPoolOptions {
   readonly warm: Readonly<Record<string, number>>
   /** Of all kernel types together. */
   readonly maxWarm: number
+  readonly observer: Observer
   readonly logger: Logger
 }
 
@@ -88,7 +84,8 @@ export async function removeCandidate(backend: Backend, { sandbox, link }: Candi
   if (made) await backend.destroy(made)
 }
 
-export function createWarmPool({ backend, langs, warm, maxWarm, logger }: WarmPoolOptions): WarmPool {
+export function createWarmPool(options: WarmPoolOptions): WarmPool {
+  const { backend, langs, warm, maxWarm, observer, logger } = options
   const shelves = new Map<string, Shelf>()
   let making = 0
   let refill: NodeJS.Timeout | undefined
@@ -154,7 +151,9 @@ export function createWarmPool({ backend, langs, warm, maxWarm, logger }: WarmPo
       },
       (err) => {
         if (!shelf.spares.has(spare)) return
-        logger.warn({ err, lang: shelf.lang.manifest.lang }, 'A warm sandbox could not be made.')
+        const { lang } = shelf.lang.manifest
+        logger.warn({ err, lang }, 'A warm sandbox could not be made.')
+        observer.agentFailed(lang, 'warm-up')
         shelf.retryAt = performance.now() + shelf.retryMs
         shelf.retryMs = Math.min(2 * shelf.retryMs, MAX_RETRY_MS)
         discard(shelf, spare)

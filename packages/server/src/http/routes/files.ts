@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { CobError } from '../../errors.ts'
 import type { FilePath, Files, OpenFile, OpenFolder } from '../../sessions/files.ts'
 import type { Sessions } from '../../sessions/sessions.ts'
+import { FILE_POLICY } from '../browser-protection.ts'
 import { filePathOf, toFilePath } from '../file-path.ts'
 import { kernelParams, toKernelId } from '../kernel-id.ts'
 import { negotiate } from '../negotiation.ts'
@@ -178,8 +179,7 @@ function sendFile(
     'accept-ranges': 'bytes',
     'content-type': BYTES,
     // Whatever a session wrote must not become a page of this server's.
-    'x-content-type-options': 'nosniff',
-    'content-security-policy': 'sandbox',
+    'content-security-policy': FILE_POLICY,
     'content-disposition': `attachment; filename*=UTF-8''${encodeName(path.at(-1) ?? 'file')}`,
   })
   if (listsTag(request.headers['if-none-match'], etag)) {
@@ -216,7 +216,11 @@ async function sendFolder(
     return reply.send({ path: path.join('/'), ...listed })
   }
   const name = encodeName(path.at(-1) ?? 'work')
-  reply.headers({ 'content-type': TAR, 'content-disposition': `attachment; filename*=UTF-8''${name}.tar` })
+  reply.headers({
+    'content-type': TAR,
+    'content-security-policy': FILE_POLICY,
+    'content-disposition': `attachment; filename*=UTF-8''${name}.tar`,
+  })
   if (request.method !== 'HEAD') return reply.send(folder.archive())
   folder.close()
   return reply.send(Readable.from([]))

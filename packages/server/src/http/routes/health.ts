@@ -2,8 +2,9 @@ import type { FastifyInstance } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { CobError } from '../../errors.ts'
-import { createMetrics } from '../../observe/metrics.ts'
+import type { Metrics } from '../../observe/metrics.ts'
 import type { Sessions } from '../../sessions/sessions.ts'
+import { type MetricsAccess, mayReadMetrics } from '../metrics-access.ts'
 
 const state = z.object({ status: z.literal('ok') })
 const isPublic = { config: { isPublic: true } }
@@ -11,9 +12,13 @@ const isPublic = { config: { isPublic: true } }
 /** `/healthz`: the process answers. `/readyz`: it takes new sessions. `/metrics`: its figures. And what describes the API itself. */
 export async function healthRoutes(
   app: FastifyInstance,
-  { ready, sessions }: { ready: () => boolean; sessions: Sessions },
+  {
+    ready,
+    sessions,
+    metrics,
+    metricsAccess,
+  }: { ready: () => boolean; sessions: Sessions; metrics: Metrics; metricsAccess: MetricsAccess },
 ): Promise<void> {
-  const metrics = createMetrics(sessions)
   const routes = app.withTypeProvider<ZodTypeProvider>()
   const describe = (summary: string) => ({
     ...isPublic,
@@ -27,16 +32,17 @@ export async function healthRoutes(
   routes.get(
     '/metrics',
     {
-      ...isPublic,
+      config: { isPublic: (request) => mayReadMetrics(metricsAccess, request) },
       schema: {
         summary: 'Figures of the server',
-        security: [],
+        description: 'Without a key to whom the setting COB_METRICS says; by default to this machine.',
+        security: [{}, { bearer: [] }, { signature: [] }],
         response: {
           200: { description: "Prometheus' text format", content: { 'text/plain': { schema: z.string() } } },
         },
       },
     },
-    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()),
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text(sessions)),
   )
   app.get('/openapi.json', { ...isPublic, schema: { hide: true } }, async () => app.swagger())
 }

@@ -210,6 +210,12 @@ export const ERRORS = {
     detail:
       "Code, environments and results of this key's kernels fill its share of the server's memory. Fetch results or end kernels, then try again.",
   },
+  'too-much-sent': {
+    status: 429,
+    title: 'Too much is sent at once',
+    detail:
+      "Bodies on their way from this key or, without one, this address fill its share of the server's memory. Send fewer at once.",
+  },
   'too-many-unanswered': {
     status: 429,
     title: 'Too many requests at once',

@@ -6,13 +6,22 @@ import { promisify } from 'node:util'
 import { kernelCreatedSchema } from '@cob/protocol'
 import type { LogReader } from '../../../packages/server/src/sessions/event-log.ts'
 import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
-import { BEARER, startHttp } from '../../support/http-fixture.ts'
+import { BEARER, KEY, startHttp } from '../../support/http-fixture.ts'
+import { heldBytes } from '../../support/memory.ts'
 import { closing, open, readProblem, requestHead } from '../../support/raw-http.ts'
 
 async function untilConnections(server: Server, count: number): Promise<void> {
   const connections = promisify(server.getConnections.bind(server))
   while ((await connections()) !== count) await new Promise(setImmediate)
 }
+
+const FILE = '/v1/kernel/TSSJT2Z4SnmQhxjWMnJljg/files/x'
+/** As somebody has it who knows of a key, but not its secret. */
+const claim = (accessKey = KEY.accessKey, date = new Date().toISOString()): string[] => [
+  `Authorization: Sorna signMethod=HMAC-SHA256, credential=${accessKey}:${'0'.repeat(64)}`,
+  `Date: ${date}`,
+  'X-Sorna-Version: v1.20160915',
+]
 
 test('whoever is late is told so and disconnected, whatever of a request is missing', async (t) => {
   const hasty = await startHttp({ bounds: { headersMs: 50, requestMs: 100, checkEveryMs: 10 } })
@@ -23,7 +32,20 @@ test('whoever is late is told so and disconnected, whatever of a request is miss
   for (const [name, start, more, statuses] of [
     ['nothing', '', '', [408]],
     ['endless headers', 'GET /v1 HTTP/1.1\r\n', 'X: y\r\n', [408]],
-    ['a slow body of a stranger', post('Authorization: Sorna x', 'Content-Length: 9'), '', [408]],
+    ['a slow body of a stranger', post(...claim(), 'Content-Length: 9'), '', [408]],
+    [
+      'a file that a stranger sends for ever',
+      requestHead(hasty, `PUT ${FILE}`, ...claim(), 'Content-Length: 100000'),
+      ' ',
+      [408],
+    ],
+    ['a body of nobody', post(...claim('AKIANOBODY'), 'Content-Length: 100000'), ' ', [401, 408]],
+    [
+      'a body signed long ago',
+      post(...claim(KEY.accessKey, '2016-12-25'), 'Content-Length: 100000'),
+      ' ',
+      [401, 408],
+    ],
     ['an endless body', post(bearer, 'Transfer-Encoding: chunked'), '1\r\n \r\n', [408]],
     ['a body without a key', post('Content-Length: 100000000'), ' ', [401, 408]],
     ['a body too large', post(bearer, 'Content-Length: 100000000'), ' ', [413, 408]],
@@ -167,4 +189,74 @@ test('who reads a stream slowly keeps it, who reads nothing of it does not', asy
   assert.equal(slow.served.destroyed, false)
   clearInterval(reading)
   for (const { client } of [idle, slow]) client.destroy()
+})
+
+test('bodies that are never finished do not fill the memory: more of them at once are refused, others are taken', async (t) => {
+  const size = 65_536
+  const http = await startHttp({ maxBodyBytes: size })
+  t.after(() => http.close())
+  const path = '/v1/kernel/create'
+  const others = [
+    ['the owner of a key', path, [`Authorization: ${BEARER}`]],
+    ['a stranger', path, claim()],
+    ['a stranger with a file', FILE, claim()],
+    ['a stranger on a route for all', '/healthz', []],
+  ] as const
+  for (const [name, target, headers] of others) {
+    const method = target === path ? 'POST' : target === FILE ? 'PUT' : 'GET'
+    const head = requestHead(
+      http,
+      `${method} ${target}`,
+      ...headers,
+      'Content-Type: application/json',
+      `Content-Length: ${size}`,
+    )
+    const sockets = Array.from({ length: 40 }, () => open(http))
+    const refused = sockets.map(async (socket) => {
+      socket.write(head)
+      socket.write(Buffer.alloc(size - 1, ' '))
+      return readProblem(socket).then(({ status, body }) =>
+        assert.deepEqual([status, body.code], [429, 'too-much-sent'], name),
+      )
+    })
+    await Promise.any(refused)
+    const other = open(http)
+    other.write(
+      requestHead(
+        http,
+        `POST ${path}`,
+        `Authorization: ${BEARER.replace(KEY.accessKey, 'AKIAOTHER')}`,
+        'Content-Type: application/json',
+        `Content-Length: ${size}`,
+      ),
+    )
+    other.write(`{"lang": "fake"}`.padEnd(size))
+    assert.equal((await readProblem(other)).status, 201, name)
+    other.destroy()
+    for (const socket of sockets) socket.destroy()
+    await Promise.allSettled(refused)
+    await untilConnections(http.server, 0)
+  }
+})
+
+test('a body in pieces of a byte takes no more memory than one in a piece', async (t) => {
+  const size = 100_000
+  const http = await startHttp()
+  t.after(() => http.close())
+  const socket = open(http)
+  const before = await heldBytes()
+  socket.write(
+    requestHead(
+      http,
+      'POST /v1/kernel/create',
+      `Authorization: ${BEARER}`,
+      'Content-Type: application/json',
+      'Transfer-Encoding: chunked',
+    ),
+  )
+  const [served] = await once(http.server, 'request')
+  await new Promise<void>((resolve) => socket.write('1\r\n \r\n'.repeat(size), () => resolve()))
+  while (served.socket.bytesRead < 6 * size) await new Promise(setImmediate)
+  assert.ok((await heldBytes()) - before < 4_000_000)
+  socket.destroy()
 })

@@ -19,8 +19,8 @@ interface AdmissionOptions {
 export interface Admission {
   /** Counts a request that needs no key, or has none. Throws `rate-limited`. */
   countAddress(request: FastifyRequest, reply: FastifyReply): void
-  /** Sets `request.owner` by a Bearer key; leaves it for a signature, which needs the body. Throws `unauthorized`, `rate-limited`. */
-  admitBearer(request: FastifyRequest, reply: FastifyReply): void
+  /** Sets `request.owner` by a Bearer key; leaves it for a signature that may be good, which needs the body. Throws `unauthorized`, `rate-limited`. */
+  admit(request: FastifyRequest, reply: FastifyReply): void
   /** Sets `request.owner` by a signature. Throws `unauthorized`, `rate-limited`. */
   admitSigned(request: FastifyRequest, reply: FastifyReply): void
   /** Counts by address an answer for which nobody was counted yet; never refuses. */
@@ -72,7 +72,7 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
 
   return {
     countAddress,
-    admitBearer: (request, reply) => identify(request, reply, () => authentication.bearer(request)),
+    admit: (request, reply) => identify(request, reply, () => authentication.bearer(request)),
     admitSigned: (request, reply) =>
       identify(request, reply, () => authentication.signed(request, rawBody(request))),
     showAllowance(request, reply) {

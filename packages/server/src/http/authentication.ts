@@ -11,8 +11,13 @@ const MAX_SKEW_MS = 15 * 60_000
 
 const HOW = 'Send "Authorization: Bearer <accessKey>:<secretKey>", or a signature.'
 
+const NO_MATCH = 'The key is unknown, disabled, or the signature does not match.'
+
 export interface Authentication {
-  /** The access key of a Bearer request; undefined for a signed one, which needs its body first. Throws `unauthorized`. */
+  /**
+   * The access key of a Bearer request; undefined for a signed one that only its body can prove or refute. Throws `unauthorized`, also
+   * for a signature that no body could make good.
+   */
   bearer(request: FastifyRequest): string | undefined
   /** The access key of a signed request. Throws `unauthorized`. */
   signed(request: FastifyRequest, body: Buffer): string
@@ -26,12 +31,40 @@ export function createAuthentication(store: Store, now: () => number): Authentic
     return { secret: key?.secretKey ?? noSecret, usable: key !== undefined && key.disabledAt === null }
   }
 
+  /** What a signed request says of itself, its dates fresh and its key usable. An access key is random: to name one is to have seen it. */
+  const parseClaim = (request: FastifyRequest) => {
+    const { accessKey, signature } = parseCredential(request.headers.authorization ?? '')
+    const version = request.headers['x-sorna-version']
+    if (typeof version !== 'string')
+      throw unauthorized('A signed request needs an X-Sorna-Version header, such as v1.20160915.')
+    const given = [request.headers['x-sorna-date'], request.headers.date].filter(
+      (date) => typeof date === 'string',
+    )
+    if (given.length === 0) throw unauthorized('A signed request needs a Date or X-Sorna-Date header.')
+    const dates = given.flatMap((date) => {
+      const parsed = parseSignatureDate(date)
+      return parsed && Math.abs(now() - parsed.at) <= MAX_SKEW_MS ? [{ date, days: parsed.days }] : []
+    })
+    if (dates.length === 0) {
+      const clock = new Date(now()).toISOString()
+      throw unauthorized(
+        `The date "${given[0]?.slice(0, 80)}" is not ISO 8601 or RFC 7231 within 15 minutes of the server's clock, which says ${clock}.`,
+      )
+    }
+    const { secret, usable } = secretOf(accessKey)
+    if (!usable) throw unauthorized(NO_MATCH)
+    return { accessKey, signature, version, dates, secret }
+  }
+
   return {
     bearer(request) {
       const header = request.headers.authorization
       if (header === undefined) throw unauthorized(`There is no Authorization header. ${HOW}`)
       const [, scheme = '', rest = ''] = /^(\S+)\s+(.*)$/.exec(header) ?? []
-      if (scheme.toLowerCase() === 'sorna') return undefined
+      if (scheme.toLowerCase() === 'sorna') {
+        parseClaim(request)
+        return undefined
+      }
       if (scheme.toLowerCase() !== 'bearer')
         throw unauthorized(`The Authorization scheme is not known. ${HOW}`)
       const key = parseKey(rest.trim())
@@ -42,38 +75,18 @@ export function createAuthentication(store: Store, now: () => number): Authentic
       return key.accessKey
     },
     signed(request, body) {
-      const { accessKey, signature } = parseCredential(request.headers.authorization ?? '')
-      const version = request.headers['x-sorna-version']
-      if (typeof version !== 'string')
-        throw unauthorized('A signed request needs an X-Sorna-Version header, such as v1.20160915.')
-      const dates = [request.headers['x-sorna-date'], request.headers.date].filter(
-        (date) => typeof date === 'string',
-      )
-      if (dates.length === 0) throw unauthorized('A signed request needs a Date or X-Sorna-Date header.')
-
-      const fresh = dates.flatMap((date) => {
-        const parsed = parseSignatureDate(date)
-        return parsed && Math.abs(now() - parsed.at) <= MAX_SKEW_MS ? [{ date, days: parsed.days }] : []
-      })
-      if (fresh.length === 0) {
-        const clock = new Date(now()).toISOString()
-        throw unauthorized(
-          `The date "${dates[0]?.slice(0, 80)}" is not ISO 8601 or RFC 7231 within 15 minutes of the server's clock, which says ${clock}.`,
-        )
-      }
-      const { secret, usable } = secretOf(accessKey)
+      const { accessKey, signature, version, dates, secret } = parseClaim(request)
       const host = request.headers.host ?? ''
       const target = request.originalUrl
       // Clients of 2016 sign "/v1/" and send "/v1".
       const targets = [target, target.endsWith('/') ? target.slice(0, -1) : `${target}/`]
       const common = { method: request.method, host, version, body }
-      const matches = fresh.flatMap(({ date, days }) =>
+      const matches = dates.flatMap(({ date, days }) =>
         days.flatMap((day) =>
           targets.map((target) => isSame(signature, sign({ ...common, target, date }, secret, day))),
         ),
       )
-      if (!matches.includes(true) || !usable)
-        throw unauthorized('The key is unknown, disabled, or the signature does not match.')
+      if (!matches.includes(true)) throw unauthorized(NO_MATCH)
       return accessKey
     },
   }

@@ -1,20 +1,22 @@
 import { isUtf8 } from 'node:buffer'
+import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { parse } from 'secure-json-parse'
 import { CobError } from '../errors.ts'
+import type { Bodies } from './bodies.ts'
 
 const BYTE_ORDER_MARK = '\ufeff'
 
 /** Takes JSON bodies as the bytes they came in: a signature is over those, and nothing is parsed for a stranger. */
-export function acceptJsonBodies(app: FastifyInstance): void {
+export function acceptJsonBodies(app: FastifyInstance, { gather }: Bodies): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) =>
-    done(null, body),
-  )
+  app.addContentTypeParser('application/json', gather)
   // No bytes are no body, whatever type they are said to be of.
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
+  app.addContentTypeParser('*', async (request: FastifyRequest, payload: Readable) => {
+    const body = await gather(request, payload)
     const type = request.headers['content-type'] ?? 'missing'
-    done(body.length === 0 ? null : CobError.of('unsupported-media-type', { type }), body)
+    if (body.length > 0) throw CobError.of('unsupported-media-type', { type })
+    return body
   })
 }
 

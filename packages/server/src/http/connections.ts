@@ -14,8 +14,8 @@ export interface ConnectionBounds {
   /** ms until the headers are there, from the first byte of a request or, of a new connection, from its start. */
   readonly headersMs: number
   /**
-   * ms until the whole request is there, or, where a route takes files, until more of it is. What nobody reads of a body is thrown away
-   * for as long.
+   * ms until the whole request is there, or, where a route takes files of who has proved a key, until more of it is. What nobody reads of
+   * a body is thrown away for as long.
    */
   readonly requestMs: number
   /** ms until the client has taken the answer, or, of one that streams, some more of what waits for it. */
@@ -88,8 +88,9 @@ export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds)
       if (request.complete) clearTimeout(timer)
     })
   })
-  app.addHook('onRequest', async ({ raw, routeOptions }) => {
-    if (routeOptions.config.takesFiles) takingFiles.add(raw)
+  app.addHook('onRequest', async ({ raw, routeOptions, owner }) => {
+    // Who has not proved a key yet has its body gathered.
+    if (routeOptions.config.takesFiles && owner !== '') takingFiles.add(raw)
   })
   app.addHook('onSend', async ({ raw: { socket } }, reply, payload) => {
     // Closing while a refused body still comes would reset the connection, and the answer may be lost with that (RFC 9112, 9.6).

@@ -10,6 +10,7 @@ import type { Metrics } from '../observe/metrics.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Store } from '../store/store.ts'
 import { createAdmission } from './admission.ts'
+import { createBodies } from './bodies.ts'
 import { acceptJsonBodies, parseBody } from './body.ts'
 import { protectFromBrowsers } from './browser-protection.ts'
 import type { CertificatePair } from './certificate.ts'
@@ -112,7 +113,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
 
   // A GET may carry a JSON body: clients of 2016 send one to /v1/authorize.
   app.addHttpMethod('GET', { hasBody: true, overrideExisting: true })
-  acceptJsonBodies(app)
+  const bodies = createBodies(app, maxBodyBytes)
+  acceptJsonBodies(app, bodies)
   app.decorateRequest('owner', '')
   app.setValidatorCompiler(createValidator)
   app.setSerializerCompiler(() => JSON.stringify)
@@ -126,7 +128,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   allowOrigins(app, options.corsOrigins)
   app.addHook('onRequest', async (request, reply) => {
     if (request.is404 || isPublic(request)) admission.countAddress(request, reply)
-    else admission.admitBearer(request, reply)
+    else admission.admit(request, reply)
     if (request.is404) throw noSuchRoute(request)
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1')
       throw CobError.of('malformed-http', { problem: 'there is no Host header' })
@@ -134,7 +136,9 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   boundConnections(app, bounds)
   app.addHook('preValidation', async (request, reply) => {
     if (request.owner === '' && !isPublic(request)) admission.admitSigned(request, reply)
-    if (!takesFiles(request)) request.body = parseBody(request)
+    if (takesFiles(request)) return
+    request.body = parseBody(request)
+    bodies.release(request)
   })
   app.addHook('onSend', async (request, reply, payload) => {
     admission.showAllowance(request, reply)
@@ -163,7 +167,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.register(langRoutes, options)
   app.register(kernelRoutes, options)
   app.register(executionRoutes, { ...options, heartbeatMs: bounds.heartbeatMs })
-  app.register(fileRoutes, options)
+  app.register(fileRoutes, { ...options, bodies })
   app.register(streamRoutes, options)
   app.register(otherMethods)
   return app

@@ -2,19 +2,17 @@ import { Readable } from 'node:stream'
 import { Busboy, type BusboyInstance } from '@fastify/busboy'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
+import type { Bodies } from './bodies.ts'
 
 const MAX_FILES = 10_000
 const MAX_FIELDS = 100
 const MAX_FIELD_BYTES = 65_536
 
-/**
- * Takes bodies of any type as streams. Only of a signed request, whose signature is over all of it, the bytes are gathered first, and
- * bounded like those of any other; throws `payload-too-large`.
- */
-export function acceptFileBodies(app: FastifyInstance, maxSignedBytes: number): void {
+/** Takes bodies of any type as streams; only of a signed request, whose signature is over all of it, the bytes are gathered first. */
+export function acceptFileBodies(app: FastifyInstance, { gather }: Bodies): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: Readable) =>
-    request.owner === '' ? gather(payload, maxSignedBytes) : payload,
+    request.owner === '' ? gather(request, payload) : payload,
   )
 }
 
@@ -31,17 +29,6 @@ export async function* bytesOf(body: Readable): AsyncGenerator<Buffer> {
   } finally {
     body.resume()
   }
-}
-
-async function gather(payload: Readable, most: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of bytesOf(payload)) {
-    size += chunk.length
-    if (size > most) throw CobError.of('payload-too-large', { max: most })
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 /** A part of a multipart body. */

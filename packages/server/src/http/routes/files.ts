@@ -6,6 +6,7 @@ import { CobError } from '../../errors.ts'
 import type { FilePath, Files, OpenFile, OpenFolder } from '../../sessions/files.ts'
 import type { Sessions } from '../../sessions/sessions.ts'
 import { FILE_POLICY } from '../browser-protection.ts'
+import type { Bodies } from '../bodies.ts'
 import { filePathOf, toFilePath } from '../file-path.ts'
 import { kernelParams, toKernelId } from '../kernel-id.ts'
 import { negotiate } from '../negotiation.ts'
@@ -38,9 +39,9 @@ const refusals = {
 /** The files of a session (spec/api.md, "Files"). Everything streams, both ways. */
 export async function fileRoutes(
   app: FastifyInstance,
-  { sessions, maxBodyBytes }: { sessions: Sessions; maxBodyBytes: number },
+  { sessions, bodies }: { sessions: Sessions; bodies: Bodies },
 ): Promise<void> {
-  acceptFileBodies(app, maxBodyBytes)
+  acceptFileBodies(app, bodies)
   const routes = app.withTypeProvider<ZodTypeProvider>()
   const filesFor = ({ owner }: FastifyRequest, id: string): Files => sessions.files(owner, toKernelId(id))
 

@@ -20,8 +20,8 @@ export interface Client {
   destroy(id: string): Promise<void>
   /** What happens when code runs, as it happens; goes on after a connection that broke. */
   execute(id: string, code: string): AsyncGenerator<ExecutionEvent>
-  /** Supplies what the running code asks for. */
-  input(id: string, text: string): Promise<void>
+  /** Supplies what the running code asks for; false when it does not wait for it. */
+  input(id: string, text: string): Promise<boolean>
   /** False when nothing runs. */
   interrupt(id: string): Promise<boolean>
   complete(id: string, code: string, cursor: number): Promise<Completion>
@@ -132,15 +132,8 @@ export function connect(url: string, key: string): Client {
     restart: (id) => call('PATCH', kernel(id)),
     destroy: (id) => call('DELETE', kernel(id)),
     execute,
-    input: (id, text) => call('POST', `${kernel(id)}/input`, { text }),
-    interrupt: (id) =>
-      call('POST', `${kernel(id)}/interrupt`).then(
-        () => true,
-        (error) => {
-          if (error instanceof CliError && error.cause === 'nothing-runs') return false
-          throw error
-        },
-      ),
+    input: (id, text) => unless('not-waiting', call('POST', `${kernel(id)}/input`, { text })),
+    interrupt: (id) => unless('nothing-runs', call('POST', `${kernel(id)}/interrupt`)),
     complete: (id, code, cursor) => call('POST', `${kernel(id)}/complete`, { code, cursor }),
     async download(id, name) {
       const response = await request('GET', file(id, name), { accept: 'application/x-tar' })
@@ -159,6 +152,17 @@ export function connect(url: string, key: string): Client {
       url: `${url.replace(/^http/, 'ws')}/v1/stream${kernel(id).slice('/v1'.length)}/pty`,
       headers: { authorization: `Bearer ${key}` },
     }),
+  }
+}
+
+/** False when the server refused with this code. */
+async function unless(code: string, request: Promise<unknown>): Promise<boolean> {
+  try {
+    await request
+    return true
+  } catch (error) {
+    if (error instanceof CliError && error.cause === code) return false
+    throw error
   }
 }
 

@@ -1,3 +1,4 @@
+import type { ExecutionEvent } from '@cob/protocol'
 import type { Client } from './client.ts'
 import type { InputReader } from './input.ts'
 import type { MediaShower } from './media.ts'
@@ -19,12 +20,27 @@ export interface Outcome {
 }
 
 /** Runs code and shows what comes as it comes; asks here for what the code asks for. */
-export async function execute(
+export async function execute(code: string, options: ExecuteOptions): Promise<Outcome> {
+  const failed = Promise.withResolvers<never>()
+  return Promise.race([show(code, options, failed.reject), failed.promise])
+}
+
+async function show(
   code: string,
   { client, kernelId, media, input, showsValue }: ExecuteOptions,
+  fail: (reason: unknown) => void,
 ): Promise<Outcome> {
   let hasFailed = false
+  let asking = new AbortController()
+  const answer = async (event: Extract<ExecutionEvent, { type: 'input-request' }>): Promise<void> => {
+    asking = new AbortController()
+    const { prompt, password: isPassword } = event
+    const text = await input.ask({ prompt, isPassword, signal: asking.signal })
+    // Code may stop waiting while somebody types.
+    if (text !== undefined) await client.input(kernelId, text)
+  }
   for await (const event of client.execute(kernelId, code)) {
+    if (event.type === 'input-request' || event.type === 'finished') asking.abort()
     switch (event.type) {
       case 'stream':
         await write(event.name === 'stdout' ? process.stdout : process.stderr, event.text)
@@ -43,7 +59,8 @@ export async function execute(
         )
         break
       case 'input-request':
-        await client.input(kernelId, await input.ask({ prompt: event.prompt, isPassword: event.password }))
+        // Beside what else comes, such as the end of code that was interrupted.
+        answer(event).catch(fail)
         break
       case 'finished': {
         const wasInterrupted = event.status === 'interrupted'

@@ -6,6 +6,7 @@ import type { AddCommand } from '../command.ts'
 import { execute } from '../execute.ts'
 import { createInputReader } from '../input.ts'
 import { addKernelOptions, type KernelOptions, withKernel } from '../kernel-options.ts'
+import { createLines } from '../lines.ts'
 import { createMediaShower, type MediaShower } from '../media.ts'
 import { createStop, type Stop, toExitCode } from '../stop.ts'
 import { withServer } from '../with-server.ts'
@@ -68,12 +69,14 @@ interface Run {
 }
 
 async function runOnce({ mayAsk, stop, code, ...how }: Run): Promise<number> {
-  const input = createInputReader(mayAsk)
+  const lines = mayAsk ? createLines({ onInterrupt: () => process.kill(process.pid, 'SIGINT') }) : undefined
   try {
-    const { hasFailed, wasInterrupted } = await stop.unless(execute(code, { ...how, input }))
+    const { hasFailed, wasInterrupted } = await stop.unless(
+      execute(code, { ...how, input: createInputReader(lines) }),
+    )
     return wasInterrupted ? toExitCode('SIGINT') : hasFailed ? 1 : 0
   } finally {
-    input.close()
+    lines?.close()
   }
 }
 

@@ -1,10 +1,11 @@
-import { createInterface, type Interface } from 'node:readline'
 import { loadConfig } from '@cob/server'
 import type { Client } from '../client.ts'
 import type { AddCommand } from '../command.ts'
 import { isUnfinished } from '../continuation.ts'
 import { execute } from '../execute.ts'
+import { createInputReader } from '../input.ts'
 import { addKernelOptions, type KernelOptions, withKernel } from '../kernel-options.ts'
+import { createLines } from '../lines.ts'
 import { createMediaShower, type MediaShower } from '../media.ts'
 import { withServer } from '../with-server.ts'
 
@@ -21,13 +22,13 @@ export const addShell: AddCommand = (program, done) => {
   addKernelOptions(command)
     .addHelpText(
       'after',
-      '\nA line that is not finished (an open bracket, a colon or a backslash at its end) goes on until an empty line. Tab completes.\nCtrl-C interrupts the code, or drops the line; Ctrl-D leaves.\n\nExample:\n  cob shell python3',
+      '\nWhat is not finished (an open bracket, block or string, a backslash at the end) goes on until an empty line, programs of\ncompiled languages always do. Tab completes.\nCtrl-C interrupts the code, or drops the line; Ctrl-D leaves.\n\nExample:\n  cob shell python3',
     )
     .action(async (lang: string, options: Options) => {
       const config = loadConfig()
       const media = createMediaShower(config, options.out)
       const use = (client: Client): Promise<number> =>
-        withKernel(client, lang, options, (kernelId) => converse({ client, kernelId, lang, media }))
+        withKernel(client, lang, options, (kernelId) => converse({ client, kernelId, media }))
       done(await withServer(config, options, use))
     })
 }
@@ -35,18 +36,18 @@ export const addShell: AddCommand = (program, done) => {
 interface Conversation {
   readonly client: Client
   readonly kernelId: string
-  readonly lang: string
   readonly media: MediaShower
 }
 
 /** Reads, runs and shows until the end of the input; then 0, or 1 when the kernel has ended. */
-async function converse({ client, kernelId, lang, media }: Conversation): Promise<number> {
-  const isTerminal = process.stdin.isTTY === true
-  const lines: Interface = createInterface({
-    input: process.stdin,
-    output: process.stderr,
-    terminal: isTerminal,
-    completer: (line: string, answer: (error: null, result: [string[], string]) => void) => {
+async function converse({ client, kernelId, media }: Conversation): Promise<number> {
+  const { lang } = await client.info(kernelId)
+  let isRunning = false
+  const lines = createLines({
+    onInterrupt: () => {
+      if (isRunning) void client.interrupt(kernelId).catch(() => false)
+    },
+    completer: (line, answer) => {
       client.complete(kernelId, line, [...line].length).then(
         ({ matches, start }) => {
           const typed = [...line].slice(start).join('')
@@ -56,40 +57,20 @@ async function converse({ client, kernelId, lang, media }: Conversation): Promis
       )
     },
   })
-  let isRunning = false
+  const input = createInputReader(lines)
+  const isTerminal = process.stdin.isTTY === true
+  const prompt = (text: string): string => (isTerminal ? text : '')
   let entered: string[] = []
-  lines.on('SIGINT', () => {
-    if (isRunning) void client.interrupt(kernelId).catch(() => false)
-    else {
-      entered = []
-      process.stderr.write('^C\n')
-      lines.write(null, { ctrl: true, name: 'u' })
-      prompt()
-    }
-  })
-  const prompt = (): void => {
-    lines.setPrompt(entered.length > 0 ? '... ' : `${lang}> `)
-    if (isTerminal) lines.prompt()
-  }
-  const iterator = lines[Symbol.asyncIterator]()
-  const input = {
-    async ask({ prompt: question }: { prompt: string; isPassword: boolean }): Promise<string> {
-      if (isTerminal) {
-        lines.setPrompt(question)
-        lines.prompt()
-      } else process.stderr.write(question)
-      const { done, value } = await iterator.next()
-      return done ? END_OF_FILE : value
-    },
-    close: () => {},
-  }
   try {
     for (;;) {
-      prompt()
-      const { done, value } = await iterator.next()
-      if (done && entered.length === 0) break
-      if (!done) entered.push(value)
-      if (!done && isUnfinished(entered)) continue
+      const answer = await lines.ask({
+        prompt: prompt(entered.length > 0 ? '... ' : `${lang}> `),
+        isRemembered: true,
+      })
+      if (answer.kind === 'dropped') entered = []
+      else if (answer.kind === 'line') entered.push(answer.text)
+      else if (entered.length === 0) break
+      if (answer.kind === 'line' && isUnfinished(lang, entered)) continue
       const code = entered.join('\n')
       entered = []
       if (code.trim() === '') continue
@@ -98,12 +79,9 @@ async function converse({ client, kernelId, lang, media }: Conversation): Promis
       isRunning = false
       if (hasEnded) return 1
     }
-    if (isTerminal) process.stderr.write('\n')
+    process.stderr.write(prompt('\n'))
     return 0
   } finally {
     lines.close()
   }
 }
-
-/** What a kernel takes for the end of its input (ASCII EOT). */
-const END_OF_FILE = '\x04'

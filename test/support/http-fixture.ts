@@ -26,7 +26,10 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
   const { logger = pino({ level: 'silent' }) } = overrides
   const backend = createFakeBackend()
   const metrics = createMetrics(Object.keys(ERRORS))
-  const sessions = createFakeSessions(backend, { observer: createObserver(metrics.observer), logger })
+  const sessions = createFakeSessions(backend, {
+    observer: createObserver(metrics.observer, ...(overrides.tracing ? [overrides.tracing.observer] : [])),
+    logger,
+  })
   const store = createSqliteStore(':memory:')
   const common = { name: '', createdAt: 0, disabledAt: null, network: null }
   store.addKey({ ...KEY, ...common })
@@ -50,7 +53,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
   // It listens on TCP.
   const { port } = http.server.address() as AddressInfo
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `${overrides.certificate ? 'https' : 'http'}://127.0.0.1:${port}`,
     host: `127.0.0.1:${port}`,
     port,
     server: http.server,

@@ -5,6 +5,7 @@ import type { ReadableStream } from 'node:stream/web'
 import type { Completion, CreateKernel, ExecutionEvent, KernelInfo, Problem } from '@cob/protocol'
 import type { Config } from '@cob/server'
 import { CliError } from './cli-error.ts'
+import { distrustOf, trustCertificates } from './trust.ts'
 
 /** Which server, and as whom; each may be left to the settings or the data folder. */
 export interface Target {
@@ -54,6 +55,7 @@ export function createClient(config: Config, target: Target): Client {
   const key = target.key ?? config.key ?? readIfThere(path.join(config.dataDir, 'bootstrap-key'))?.trim()
   if (key === undefined)
     throw new CliError(`No key: ${config.dataDir} has none. Give one with --key or COB_KEY.`, 2)
+  if (config.ca !== undefined) trustCertificates(config.ca)
   return connect(url.replace(/\/$/, ''), key)
 }
 
@@ -72,8 +74,11 @@ export function connect(url: string, key: string): Client {
         ...(body === undefined ? {} : { body, duplex: 'half' }),
       })
     } catch (cause) {
+      const why = distrustOf(cause)
       throw new CliError(
-        `The server at ${url} does not answer. Is it running? Start it with "cob serve".`,
+        why === undefined
+          ? `The server at ${url} does not answer. Is it running? Start it with "cob serve".`
+          : `The certificate of the server at ${url} is not trusted: ${why}. COB_CA names a file of certificates to trust.`,
         3,
         { cause },
       )

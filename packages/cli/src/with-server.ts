@@ -14,7 +14,15 @@ export async function withServer<T>(
   const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-run-'))
   try {
     const server = await serve(
-      { ...config, dataDir, host: '127.0.0.1', port: 0, logLevel: 'error' },
+      {
+        ...config,
+        dataDir,
+        host: '127.0.0.1',
+        port: 0,
+        logLevel: 'error',
+        tlsCert: undefined,
+        tlsKey: undefined,
+      },
       { isTemporary: true },
     )
     try {

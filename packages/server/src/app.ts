@@ -12,9 +12,11 @@ import { ERRORS } from './errors.ts'
 import { type Certificate, openCertificate } from './http/certificate.ts'
 import { isReachable } from './http/loopback.ts'
 import { createHttpServer } from './http/server.ts'
+import { createCodeLog } from './observe/code-log.ts'
 import { createLogger, type Logger } from './observe/logger.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createObserver } from './observe/observer.ts'
+import { openTracing } from './observe/open-tracing.ts'
 import { openFirstKey } from './store/first-key.ts'
 import { formatKey } from './store/key.ts'
 import { observeStore } from './store/observed-store.ts'
@@ -52,6 +54,9 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     if (!certificate && !config.allowPlaintext && (await isReachable(config.host)))
       throw new ConfigError(plaintextRefusal(config.host))
     const metrics = createMetrics(Object.keys(ERRORS))
+    const version = readVersion()
+    const tracing = await openTracing({ endpoint: config.otlpEndpoint, version, logger })
+    closers.push(() => tracing?.close())
     const folder = openDataFolder(config.dataDir)
     closers.push(() => folder.close())
     const store = observeStore(openStore(config), metrics.stored)
@@ -63,7 +68,11 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       dataDir: folder.path(),
       logger,
       networkOf: (owner) => store.findKey(owner)?.network ?? config.network,
-      observer: createObserver(metrics.observer),
+      observer: createObserver(
+        metrics.observer,
+        ...(tracing ? [tracing.observer] : []),
+        ...(config.logCode ? [createCodeLog(logger)] : []),
+      ),
     })
     closers.push(() => core.close())
     const { sessions, langs } = core
@@ -73,6 +82,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       throw toError('Code can get out of its sandbox on this host:', holes)
     if (holes.length > 0)
       logger.error({ holes }, 'Layers of the isolation are left out: the self-test found holes.')
+    if (config.logCode) logger.warn('Code that sessions run, and its output, are logged (COB_LOG_CODE).')
     let ready = true
     const http = createHttpServer({
       sessions,
@@ -82,8 +92,9 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       metricsAccess: config.metrics,
       corsOrigins: config.corsOrigins,
       certificate: certificate?.pair,
+      tracing,
       logger,
-      version: readVersion(),
+      version,
       maxBodyBytes: config.maxBodyBytes,
       rateLimit: { perKey: config.rateLimit, perAddress: config.rateLimitAddress },
       ready: () => ready,
@@ -99,7 +110,11 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
 
     await http.listen({ host: config.host, port: config.port })
     if (certificate) {
-      const following = certificate.follow((pair) => toTlsServer(http.server).setSecureContext(pair))
+      metrics.certified(certificate.validUntil)
+      const following = certificate.follow((pair, validUntil) => {
+        toTlsServer(http.server).setSecureContext(pair)
+        metrics.certified(validUntil)
+      })
       closers.push(() => following.close())
     }
     const url = toUrl(config.host, http.server.address(), certificate)

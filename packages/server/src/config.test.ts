@@ -37,6 +37,22 @@ test('a bad value names the variable, the value and what it takes; a secret is n
   )
 })
 
+test('origins of pages are written as browsers send them, and certificates come with their keys', () => {
+  const { corsOrigins } = loadConfig({ COB_CORS_ORIGINS: 'https://a.example.org, http://localhost:3000' })
+  assert.deepEqual(corsOrigins, ['https://a.example.org', 'http://localhost:3000'])
+  for (const bad of ['*', 'null', 'a.example.org', 'https://a.example.org/', 'https://A.example.org', ''])
+    refused({ COB_CORS_ORIGINS: bad }, /COB_CORS_ORIGINS: .* is not accepted; it takes origins separated by/)
+  refused({ COB_TLS_KEY: 'key.pem' }, /COB_TLS_CERT and COB_TLS_KEY go together/)
+})
+
+test('the collector of traces has the name that OpenTelemetry gave it', () => {
+  const { otlpEndpoint } = loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' })
+  assert.equal(otlpEndpoint, 'http://127.0.0.1:4318')
+  assert.equal(loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }).otlpEndpoint, undefined)
+  refused({ OTEL_EXPORTER_OTLP_ENDPOINT: 'collector' }, /OTEL_EXPORTER_OTLP_ENDPOINT: "collector" is not/)
+  refused({ COB_OTLP_ENDPOINT: 'http://127.0.0.1:4318' }, /no setting COB_OTLP_ENDPOINT/)
+})
+
 test('a file is read, and the environment wins over it', () => {
   const file = path.join(mkdtempSync(path.join(tmpdir(), 'cob-config-')), 'cob.json')
   writeFileSync(file, JSON.stringify({ port: 9000, maxKernels: 7 }))

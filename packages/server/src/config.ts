@@ -25,10 +25,12 @@ const flag = z.preprocess(
 )
 const text = z.string().min(1, 'not empty')
 /** As browsers send it: no path, no default port. */
-const origin = z.string().refine((given) => URL.canParse(given) && new URL(given).origin === given)
+const isOrigin = (given: string): boolean => URL.canParse(given) && new URL(given).origin === given
 const origins = z.preprocess(
   (value) => (typeof value === 'string' ? value.split(',').map((each) => each.trim()) : value),
-  z.array(origin, 'origins separated by commas, such as https://app.example.org'),
+  z
+    .array(z.string(), 'a list of origins')
+    .refine((given) => given.every(isOrigin), 'origins separated by commas, such as https://app.example.org'),
 )
 const key = z
   .string()
@@ -148,6 +150,11 @@ const configSchema = z.strictObject({
     help: 'The same for /tmp and for /dev/shm.',
   }),
 
+  otlpEndpoint: describe(z.url('a URL such as http://127.0.0.1:4318').optional(), {
+    help: 'Collector that traces are sent to, OTLP over HTTP; `/v1/traces` is added. The exporter reads the other standard variables, such as `OTEL_EXPORTER_OTLP_HEADERS`, itself.',
+    defaultText: 'none: no traces',
+  }),
+
   network: describe(z.enum(NETWORKS, `one of ${NETWORKS.join(', ')}`).default('none'), {
     help: 'What kernels reach: nothing, or (`egress`) public addresses; a key may have a setting of its own.',
   }),
@@ -176,6 +183,10 @@ const configSchema = z.strictObject({
     help: 'For the cob command: the server to talk to.',
     defaultText: 'from server.json',
   }),
+  ca: describe(text.optional(), {
+    help: 'For the cob command: file of certificates, PEM, that it trusts beside those that Node does.',
+    defaultText: 'none',
+  }),
   key: describe(key.optional(), {
     help: 'For the cob command: the key to use.',
     defaultText: 'from bootstrap-key',
@@ -198,8 +209,12 @@ const PREFIX = 'COB_'
 const WARM_PREFIX = 'COB_WARM_'
 const FILE_VARIABLE = 'COB_CONFIG'
 const NAMES = Object.keys(configSchema.shape)
+/** Named by a standard (OpenTelemetry, "OTLP Exporter Configuration"). */
+const OTLP_VARIABLE = 'OTEL_EXPORTER_OTLP_ENDPOINT'
 const toVariable = (name: string): string =>
-  PREFIX + name.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+  name === 'otlpEndpoint'
+    ? OTLP_VARIABLE
+    : PREFIX + name.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 const BY_VARIABLE = new Map(NAMES.map((name) => [toVariable(name), name]))
 
 /**
@@ -216,7 +231,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       problems.push(`${environment[FILE_VARIABLE]}: there is no setting "${name}".${didYouMean(name, NAMES)}`)
   }
   for (const [variable, value] of Object.entries(environment)) {
-    if (!variable.startsWith(PREFIX) || variable === FILE_VARIABLE || value === undefined) continue
+    if (value === undefined || variable === FILE_VARIABLE) continue
+    if (!variable.startsWith(PREFIX) && variable !== OTLP_VARIABLE) continue
+    // An empty one is one that is not set.
+    if (variable === OTLP_VARIABLE && value === '') continue
     const name = BY_VARIABLE.get(variable)
     if (name === undefined && variable.startsWith(WARM_PREFIX))
       warm[variable.slice(WARM_PREFIX.length)] = value

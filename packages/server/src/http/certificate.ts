@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { Logger } from '../observe/logger.ts'
 
@@ -19,10 +20,12 @@ interface CertificateFiles {
 
 export interface Certificate {
   readonly pair: CertificatePair
+  /** Until when it is valid, ms since the epoch. */
+  readonly validUntil: number
   /** A name it is for: `host` if it is for that, or else the first it has that is one name; undefined if there is none. */
   nameFor(host: string): string | undefined
   /** Calls with each new pair that is one. Idempotent `close`. */
-  follow(onChange: (pair: CertificatePair) => void): { close(): void }
+  follow(onChange: (pair: CertificatePair, validUntil: number) => void): { close(): void }
 }
 
 interface CertificateOptions extends CertificateFiles {
@@ -36,6 +39,7 @@ export function openCertificate({ logger, pollMs = POLL_MS, ...files }: Certific
   const own = new X509Certificate(pair.cert)
   return {
     pair,
+    validUntil: validUntil(own),
     nameFor: (host) => (isFor(own, host) ? host : namesOf(own).find((name) => !name.includes('*'))),
     follow(onChange) {
       let seen = toVersion(files)
@@ -45,9 +49,12 @@ export function openCertificate({ logger, pollMs = POLL_MS, ...files }: Certific
         seen = version
         try {
           const next = readPair(files)
-          onChange(next)
-          const { validTo } = new X509Certificate(next.cert)
-          logger.info({ ...files, validTo }, 'The TLS certificate was changed.')
+          const until = validUntil(new X509Certificate(next.cert))
+          onChange(next, until)
+          logger.info(
+            { ...files, validUntil: new Date(until).toISOString() },
+            'The TLS certificate was changed.',
+          )
         } catch (err) {
           // Often the other file is about to follow.
           logger.error({ err, ...files }, 'The new TLS certificate cannot be used; the old one stays.')
@@ -97,8 +104,12 @@ function toVersion({ certFile, keyFile }: CertificateFiles): string {
     .join(' ')
 }
 
+function validUntil({ validToDate }: X509Certificate): number {
+  return validToDate.getTime()
+}
+
 function isFor(certificate: X509Certificate, host: string): boolean {
-  return (certificate.checkIP(host) ?? certificate.checkHost(host)) !== undefined
+  return (isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host)) !== undefined
 }
 
 function namesOf({ subjectAltName = '' }: X509Certificate): string[] {

@@ -47,17 +47,23 @@ export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds)
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
 
   const unanswered = new WeakMap<Socket, number>()
-  const sockets = new Set<Socket>()
+  const sockets = new Map<string, Socket>()
   let isClosing = false
-  server.on('connection', (socket: Socket) => {
+  const keep = (socket: Socket): void => {
     if (isClosing) socket.destroy()
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
+    const peer = `${socket.remoteAddress} ${socket.remotePort}`
+    sockets.set(peer, socket)
+    socket.once('close', () => {
+      if (sockets.get(peer) === socket) sockets.delete(peer)
+    })
+  }
+  server.on('connection', keep)
+  // With TLS, what its requests come on takes the place of the connection below.
+  server.on('secureConnection', keep)
   // Node closes those that idle at that moment; not those that have never sent a request, nor those that idle later.
   app.addHook('preClose', async () => {
     isClosing = true
-    for (const socket of sockets) if (!unanswered.get(socket)) socket.destroySoon()
+    for (const socket of sockets.values()) if (!unanswered.get(socket)) socket.destroySoon()
   })
   app.addHook('onRequest', async ({ raw: { socket } }, reply) => {
     const count = (unanswered.get(socket) ?? 0) + 1

@@ -1,6 +1,7 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { HttpMetrics } from '../observe/http-metrics.ts'
 import type { Logger } from '../observe/logger.ts'
+import { idsOf } from './request-ids.ts'
 
 /** Counts and logs what has been answered. Of a path only what names a kernel or an execution is logged: the rest may be anybody's secret. */
 export function observeRequests(
@@ -27,16 +28,4 @@ export function observeRequests(
       'Answered a request.',
     )
   })
-}
-
-/** As long as an id may be. */
-const MAX_ID = 64
-
-function idsOf({ params }: FastifyRequest): { kernelId?: string; executionId?: string } {
-  // Whatever the route's path names; none has other parameters than strings.
-  const { id, executionId } = (params ?? {}) as { id?: string; executionId?: string }
-  return {
-    ...(id !== undefined && { kernelId: id.slice(0, MAX_ID) }),
-    ...(executionId !== undefined && { executionId: executionId.slice(0, MAX_ID) }),
-  }
 }

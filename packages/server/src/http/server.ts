@@ -7,6 +7,7 @@ import { CobError } from '../errors.ts'
 import type { Langs } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { Metrics } from '../observe/metrics.ts'
+import type { Tracing } from '../observe/tracing.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Store } from '../store/store.ts'
 import { createAdmission } from './admission.ts'
@@ -29,6 +30,7 @@ import { healthRoutes } from './routes/health.ts'
 import { kernelRoutes } from './routes/kernels.ts'
 import { langRoutes } from './routes/langs.ts'
 import { streamRoutes } from './routes/streams.ts'
+import { traceRequests } from './traced-requests.ts'
 import { acceptWebSockets, isUpgrade } from './upgrades.ts'
 import { takesFiles } from './upload.ts'
 import { createValidator } from './validation.ts'
@@ -56,6 +58,7 @@ export interface HttpServerOptions {
   readonly corsOrigins: readonly string[]
   /** Speaks https. A later one is given to `server.setSecureContext`. */
   readonly certificate?: CertificatePair | undefined
+  readonly tracing?: Tracing | undefined
   readonly logger: Logger
   readonly version: string
   readonly maxBodyBytes: number
@@ -124,6 +127,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     throw noSuchRoute(request)
   })
 
+  if (options.tracing) traceRequests(app, options.tracing)
   app.addHook('onRequest', async (request, reply) => greet(request, reply))
   allowOrigins(app, options.corsOrigins)
   app.addHook('onRequest', async (request, reply) => {

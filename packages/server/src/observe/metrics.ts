@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { createHttpMetrics, type HttpMetrics } from './http-metrics.ts'
 import type { Observer } from './observer.ts'
 import { createSessionMetrics, type SessionSources } from './session-metrics.ts'
@@ -14,6 +14,8 @@ export interface Metrics {
   readonly http: HttpMetrics
   /** The store has answered. */
   stored(operation: string, durationMs: number): void
+  /** The TLS certificate in use is valid until then, ms since the epoch. */
+  certified(validUntil: number): void
   /** In Prometheus' text format. */
   text(sources: SessionSources): Promise<string>
 }
@@ -32,11 +34,19 @@ export function createMetrics(errorCodes: readonly string[]): Metrics {
     buckets: STORE_BUCKETS,
     registers: [registry],
   })
+  const certificate = new Gauge({
+    name: 'cob_tls_certificate_expiry_seconds',
+    help: 'When the TLS certificate in use expires, s since the epoch; there is no value without TLS.',
+    registers: [registry],
+  })
+  // One without labels has a value from the start.
+  certificate.remove()
   return {
     contentType: registry.contentType,
     observer: sessions.observer,
     http,
     stored: (operation, durationMs) => store.observe({ operation }, durationMs / 1000),
+    certified: (validUntil) => certificate.set(validUntil / 1000),
     async text(sources) {
       await sessions.read(sources)
       return registry.metrics()

@@ -138,7 +138,7 @@ export function createSessions(options: SessionsOptions): Sessions {
   })
 
   return {
-    async create(owner, request) {
+    async create(owner, request, requestId) {
       if (closing) throw CobError.of('shutting-down', {})
       const lang = await resolveLang(request.lang)
       if (closing) throw CobError.of('shutting-down', {})
@@ -155,7 +155,10 @@ export function createSessions(options: SessionsOptions): Sessions {
       const limits = resolveLimits(request.resourceLimits, options.limits, lang.manifest)
       const { session, started } = open(owner, request, lang, limits)
       await started
-      options.logger.info({ kernelId: session.id, owner, lang: lang.manifest.lang }, 'Session created.')
+      options.logger.info(
+        { requestId, kernelId: session.id, owner, lang: lang.manifest.lang },
+        'Session created.',
+      )
       return { kernelId: session.id, created: true }
     },
     async list(owner) {

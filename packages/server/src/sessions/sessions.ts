@@ -35,7 +35,12 @@ export interface EventSource {
 
 /** What a front may ask about kernel sessions. Every method throws `CobError` for what a client did wrong. */
 export interface Sessions {
-  create(owner: Owner, request: CreateKernel): Promise<{ kernelId: string; created: boolean }>
+  /** The log tells which request created it. */
+  create(
+    owner: Owner,
+    request: CreateKernel,
+    requestId?: string,
+  ): Promise<{ kernelId: string; created: boolean }>
   list(owner: Owner): Promise<KernelInfo[]>
   info(owner: Owner, kernelId: string): Promise<KernelInfo>
   /** Starts code, supplies awaited input, or fetches the next part of an execution (spec/api.md, "Running code"). */

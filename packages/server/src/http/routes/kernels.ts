@@ -25,7 +25,7 @@ export async function kernelRoutes(
         },
       },
     },
-    async ({ owner, body }, reply) => reply.code(201).send(await sessions.create(owner, body)),
+    async ({ owner, body, id }, reply) => reply.code(201).send(await sessions.create(owner, body, id)),
   )
   routes.get(
     '/v1/kernels',

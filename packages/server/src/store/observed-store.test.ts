@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createKey } from './key.ts'
+import { observeStore } from './observed-store.ts'
+import { createSqliteStore } from './sqlite-store.ts'
+
+test('a store that is watched answers as before, and tells of each answer, errors among them', () => {
+  const told: string[] = []
+  const store = observeStore(createSqliteStore(':memory:'), (operation, durationMs) => {
+    assert.ok(durationMs >= 0)
+    told.push(operation)
+  })
+  const key = createKey('of a test')
+  store.addKey(key)
+  assert.deepEqual(store.findKey(key.accessKey), key)
+  assert.throws(() => store.addKey(key))
+  store.close()
+  assert.deepEqual(told, ['addKey', 'findKey', 'addKey', 'close'])
+})

@@ -106,7 +106,7 @@ export default {
       'fronts',
       'A front calls sessions; it reaches no backend and no channel.',
       `^${server}/http/`,
-      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|terminals)\\.ts|^${server}/langs/lang\\.ts|^${server}/store/(store|key)\\.ts|${leaves}`,
+      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|holdings|terminals)\\.ts|^${server}/langs/lang\\.ts|^${server}/store/(store|key)\\.ts|${leaves}`,
     ),
     only(
       'cli',

@@ -3,7 +3,7 @@ import { duplexPair } from 'node:stream'
 import type { Backend, Sandbox, SandboxLimits, Usage } from '../../packages/server/src/backend/backend.ts'
 import { createFakeAgent, type FakeAgent } from './fake-agent.ts'
 
-interface FakeSandbox extends Sandbox {
+export interface FakeSandbox extends Sandbox {
   readonly agent: FakeAgent
   readonly usage: { -readonly [K in keyof Usage]: Usage[K] }
   limits: SandboxLimits | undefined
@@ -12,16 +12,19 @@ interface FakeSandbox extends Sandbox {
 
 export interface FakeBackend extends Backend {
   /** Sandboxes made and not yet destroyed. */
-  readonly live: ReadonlyMap<string, FakeSandbox>
+  readonly live: Map<string, FakeSandbox>
   /** What every sandbox made from now on reports as its usage. */
   reportedUsage: Usage
   /** The next `prepare` fails with this. */
   failNext: Error | undefined
 }
 
-/** A backend in memory, for tests of what is above the port. Preparing and destroying take a few turns of the event loop. */
-export function createFakeBackend(): FakeBackend {
-  const live = new Map<string, FakeSandbox>()
+/**
+ * A backend in memory, for tests of what is above the port. Preparing and destroying take a few turns of the event loop. `machine` holds the
+ * sandboxes: another backend on it can adopt them.
+ */
+export function createFakeBackend(machine: Map<string, FakeSandbox> = new Map()): FakeBackend {
+  const live = machine
   const known = (sandbox: Sandbox): FakeSandbox => {
     const found = live.get(sandbox.id)
     if (!found) throw new Error(`no sandbox ${sandbox.id}`)
@@ -63,6 +66,14 @@ export function createFakeBackend(): FakeBackend {
       live.set(sandbox.id, sandbox)
       return sandbox
     },
+    describe: ({ id }) => ({ id }),
+    async adopt(description) {
+      await turns()
+      // As `describe` has it.
+      const found = live.get((description as { id: string }).id)
+      if (!found) throw new Error('nothing is left of it')
+      return found
+    },
     async assign(sandbox, limits) {
       await turns()
       known(sandbox).limits = limits
@@ -83,8 +94,9 @@ export function createFakeBackend(): FakeBackend {
       live.delete(sandbox.id)
       found.end()
     },
-    async close() {
-      await Promise.all([...live.values()].map((sandbox) => backend.destroy(sandbox)))
+    async close(keep = []) {
+      const ending = [...live.values()].filter((sandbox) => !keep.includes(sandbox))
+      await Promise.all(ending.map((sandbox) => backend.destroy(sandbox)))
     },
   }
   return backend

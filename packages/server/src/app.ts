@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import type { FastifyInstance } from 'fastify'
 import { type Check, type OnCheck, toError } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
 import type { Config } from './config.ts'
@@ -14,14 +15,17 @@ import { formatKey } from './store/key.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
+/** How long transfers under way have when sessions are left to another server. */
+const LEAVE_MS = 5000
+
 export interface RunningServer {
   readonly url: string
   /** `accessKey:secretKey` of the first key. */
   readonly key: string
   /** True when this start made the key. */
   readonly firstStart: boolean
-  /** Ends every session, then the server. Idempotent. */
-  close(): Promise<void>
+  /** Ends every session, or, with `leave`, lets them go on for the next server; then ends the server. Idempotent. */
+  close(options?: { readonly leave?: boolean }): Promise<void>
 }
 
 export interface ServeOptions {
@@ -36,9 +40,9 @@ export interface ServeOptions {
 /** The composition root: the only place that names concrete backends and stores. */
 export async function serve(config: Config, options: ServeOptions = {}): Promise<RunningServer> {
   const logger = createLogger(config.logLevel)
-  const closers: (() => unknown)[] = []
-  const closeAll = async (): Promise<void> => {
-    for (const close of closers.splice(0).reverse()) await close()
+  const closers: ((how: { readonly leave: boolean }) => unknown)[] = []
+  const closeAll = async (how: { readonly leave: boolean }): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close(how)
   }
   try {
     const folder = openDataFolder(config.dataDir)
@@ -50,10 +54,14 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     const core = await openCore(config, {
       ...options,
       dataDir: folder.path(),
+      store: store.sessions,
       logger,
       networkOf: (owner) => store.findKey(owner)?.network ?? config.network,
     })
-    closers.push(() => core.close())
+    closers.push(
+      () => core.close(),
+      (how) => core.endSessions(how),
+    )
     const { sessions, langs } = core
     const [checks] = await Promise.all([core.selfTest(), sessions.warmUp()])
     const holes = checks.filter(({ ok }) => !ok)
@@ -74,8 +82,8 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     })
     // Sessions end before the listener closes, so that the answers of running code still get out.
     closers.push(
-      () => http.close(),
-      () => sessions.close(),
+      (how) => closeHttp(http, how),
+      (how) => core.endSessions(how),
       () => {
         ready = false
       },
@@ -93,10 +101,11 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       url,
       key: formatKey(first.key),
       firstStart: first.created,
-      close: () => (closed ??= closeAll()),
+      close: ({ leave = false } = {}) => (closed ??= closeAll({ leave })),
     }
   } catch (error) {
-    await closeAll()
+    // Sessions of an earlier server are not to end because this one does not start.
+    await closeAll({ leave: true })
     throw error
   }
 }
@@ -128,6 +137,7 @@ export async function examine(config: Config, onCheck: OnCheck): Promise<boolean
     try {
       for (const check of await core.selfTest()) tell(check)
     } finally {
+      await core.endSessions({ leave: false })
       await core.close()
     }
   } catch (error) {
@@ -137,6 +147,13 @@ export async function examine(config: Config, onCheck: OnCheck): Promise<boolean
     rmSync(dataDir, { recursive: true, force: true })
   }
   return isWell
+}
+
+/** Who reads an answer slowly, or sends a file, does not keep the next server from starting for long. */
+async function closeHttp(http: FastifyInstance, { leave }: { readonly leave: boolean }): Promise<void> {
+  const timer = leave ? setTimeout(() => http.server.closeAllConnections(), LEAVE_MS) : undefined
+  await http.close()
+  clearTimeout(timer)
 }
 
 /** The keys of a data folder; also while a server uses it. */

@@ -4,7 +4,8 @@ import type { Backend, Sandbox, SandboxLimits, Usage } from '../../packages/serv
 import { createFakeAgent, type FakeAgent } from './fake-agent.ts'
 
 export interface FakeSandbox extends Sandbox {
-  readonly agent: FakeAgent
+  readonly agent: Pick<FakeAgent, 'serve' | 'disconnect' | 'stop' | 'forget'>
+  readonly hasEnded: boolean
   readonly usage: { -readonly [K in keyof Usage]: Usage[K] }
   limits: SandboxLimits | undefined
   end(): void
@@ -17,14 +18,25 @@ export interface FakeBackend extends Backend {
   reportedUsage: Usage
   /** The next `prepare` fails with this. */
   failNext: Error | undefined
+  /** From now on it is as in a process that was killed: nothing is done or answered. */
+  crash(): void
 }
+
+/** What happens inside a sandbox may end it, or have something of it killed for memory. */
+export type MakeFakeAgent = (onDeath: (why: 'crash' | 'oom') => void, end: () => void) => FakeSandbox['agent']
 
 /**
  * A backend in memory, for tests of what is above the port. Preparing and destroying take a few turns of the event loop. `machine` holds the
  * sandboxes: another backend on it can adopt them.
  */
-export function createFakeBackend(machine: Map<string, FakeSandbox> = new Map()): FakeBackend {
+export function createFakeBackend(
+  machine: Map<string, FakeSandbox> = new Map(),
+  makeAgent: MakeFakeAgent = createFakeAgent,
+): FakeBackend {
   const live = machine
+  let isClosed = false
+  let isCrashed = false
+  const forEver = new Promise<never>(() => {})
   const known = (sandbox: Sandbox): FakeSandbox => {
     const found = live.get(sandbox.id)
     if (!found) throw new Error(`no sandbox ${sandbox.id}`)
@@ -35,16 +47,26 @@ export function createFakeBackend(machine: Map<string, FakeSandbox> = new Map())
     live,
     reportedUsage: { memoryBytes: 1_000_000, cpuMs: 10, oomKills: 0, processes: 2 },
     failNext: undefined,
-    async prepare() {
+    crash() {
+      isCrashed = true
+    },
+    async prepare({ name }) {
       await turns()
-      const failure = backend.failNext
+      if (isCrashed) return forEver
+      const failure = isClosed ? new Error('the backend is closed') : backend.failNext
       backend.failNext = undefined
       if (failure) throw failure
+      if (name === 'broken') throw new Error('there is no such profile')
       const exited = Promise.withResolvers<void>()
       const usage = { ...backend.reportedUsage }
-      const agent = createFakeAgent((why) => {
+      let hasEnded = false
+      const end = (): void => {
+        hasEnded = true
+        exited.resolve()
+      }
+      const agent = makeAgent((why) => {
         if (why === 'oom') usage.oomKills++
-      })
+      }, end)
       const sandbox: FakeSandbox = {
         id: randomUUID(),
         isolation: {
@@ -61,7 +83,10 @@ export function createFakeBackend(machine: Map<string, FakeSandbox> = new Map())
         agent,
         usage,
         limits: undefined,
-        end: () => exited.resolve(),
+        get hasEnded() {
+          return hasEnded
+        },
+        end,
       }
       live.set(sandbox.id, sandbox)
       return sandbox
@@ -69,8 +94,7 @@ export function createFakeBackend(machine: Map<string, FakeSandbox> = new Map())
     describe: ({ id }) => ({ id }),
     async adopt(description) {
       await turns()
-      // As `describe` has it.
-      const found = live.get((description as { id: string }).id)
+      const found = live.get(String(Object(description).id))
       if (!found) throw new Error('nothing is left of it')
       return found
     },
@@ -80,13 +104,19 @@ export function createFakeBackend(machine: Map<string, FakeSandbox> = new Map())
     },
     async connect(sandbox) {
       await turns()
+      if (isCrashed) return forEver
+      const { agent, hasEnded } = known(sandbox)
+      if (hasEnded) throw new Error('it has ended')
       const [ours, theirs] = duplexPair()
-      known(sandbox).agent.serve(theirs)
+      agent.serve(theirs)
+      // As a socket does.
+      ours.once('end', () => ours.destroy())
       return ours
     },
     usage: async (sandbox) => ({ ...known(sandbox).usage }),
     freeMemory: async (sandbox) => 50_000_000 - known(sandbox).usage.memoryBytes,
     async destroy(sandbox) {
+      if (isCrashed) return forEver
       const found = live.get(sandbox.id)
       if (!found) return
       found.agent.stop()
@@ -95,6 +125,7 @@ export function createFakeBackend(machine: Map<string, FakeSandbox> = new Map())
       found.end()
     },
     async close(keep = []) {
+      isClosed = true
       const ending = [...live.values()].filter((sandbox) => !keep.includes(sandbox))
       await Promise.all(ending.map((sandbox) => backend.destroy(sandbox)))
     },

@@ -94,7 +94,7 @@ export default {
       'sessions',
       'Sessions know ports, the channel and kernel types; neither HTTP nor bubblewrap.',
       `^${server}/sessions/`,
-      `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/store|langs/lang)\\.ts|${leaves}`,
+      `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/session-store|langs/lang)\\.ts|${leaves}`,
     ),
     only(
       'self-test',

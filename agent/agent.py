@@ -84,6 +84,9 @@ class Agent:
 
     def _take_over(self, sock, message, decoder):
         if message['method'] == 'attach':
+            # What a server that was killed has sent, it may have told its clients about.
+            if self._link is not None:
+                self._serve(self._link.drain())
             self._hang_up()
             self._link = Link(sock, decoder)
             self._serve((message,))
@@ -137,6 +140,11 @@ class Agent:
             'protocol': messages.PROTOCOL,
             'state': self._kernel.state,
             'execution': self._kernel.execution,
+            'last': self._kernel.last_execution,
+            'asking': self._kernel.asking,
+            'quietMs': self._ring.quiet_ms,
+            'cut': self._ring.cut,
+            'first': max(after + 1, self._ring.first_seq),
             'next': self._ring.next_seq,
         }
         self._link.attach(answer, after)

@@ -22,7 +22,8 @@ class Kernel:
         self.evaluator = None
         self.state = 'starting'
         self.execution = None
-        self._asking = False
+        self.last_execution = None
+        self.asking = False
         self._environ = None
         self._configuring = set()
         self._questions = set()
@@ -61,13 +62,13 @@ class Kernel:
             self._fail(request_id, 'not-running', 'that execution is not running')
         elif method == 'interrupt':
             # An answer that comes after an interrupt is an answer to nothing.
-            self._asking = False
+            self.asking = False
             self.evaluator.interrupt()
             self._reply(request_id)
-        elif not self._asking:
+        elif not self.asking:
             self._fail(request_id, 'not-asking', 'that execution does not wait for input')
         else:
-            self._asking = False
+            self.asking = False
             self.evaluator.send('input', request_id, {'text': params['text']})
             self._reply(request_id)
 
@@ -86,7 +87,7 @@ class Kernel:
             self._fail(request_id, 'busy', 'another execution is running')
         else:
             self._take_output_of_nobody()
-            self.execution = request_id
+            self.execution = self.last_execution = request_id
             for output in self.evaluator.outputs:
                 output.rest()
             self.changes.begin()
@@ -212,11 +213,11 @@ class Kernel:
                 self._flush_outputs()
                 self._ring.add(event_type, request_id, {**fields, **self.changes.end()})
                 self.execution = None
-                self._asking = False
+                self.asking = False
         elif event_type == 'input_request':
             if request_id is not None:
                 self._ring.add(event_type, request_id, fields)
-                self._asking = True
+                self.asking = True
         else:
             self._ring.add(event_type, request_id, fields)
 
@@ -260,7 +261,7 @@ class Kernel:
         evaluator.close()
         self.evaluator = None
         self.execution = None
-        self._asking = False
+        self.asking = False
         for request_id in (*self._configuring, *self._questions, *self._restarting):
             self._fail(request_id, 'dead', reason)
         self._configuring.clear()

@@ -1,5 +1,7 @@
 """One connection from the server."""
 
+import select
+
 from . import frames
 
 BATCH_BYTES = 256 * 1024
@@ -39,6 +41,11 @@ class Link:
             raise LinkClosed
         self._decoder.feed(data)
         yield from self.arrived()
+
+    def drain(self):
+        """All that has arrived; LinkClosed after it, where the server has ended."""
+        while select.select((self._socket,), (), (), 0)[0]:
+            yield from self.receive()
 
     def arrived(self):
         """The JSON messages taken in; bytes have connections of their own."""

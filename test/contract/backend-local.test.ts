@@ -36,7 +36,8 @@ while True:
 `
 
 backendContract('local', {
-  makeBackend: () => createLocalBackend({ dataDir: mkdtempSync(join(dataDir, '..', 'contract-')), log }),
+  newPlace: () => mkdtempSync(join(dataDir, '..', 'contract-')),
+  makeBackend: (place, kept = []) => createLocalBackend({ dataDir: place, kept, log }),
   echo: { name: 'echo', argv: ['/usr/bin/python3', '-I', '-S', '-c', ECHO], files: [] },
   broken: { name: 'broken', argv: ['/cob/missing'], files: [] },
 })

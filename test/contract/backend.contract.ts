@@ -5,7 +5,10 @@ import { isolationSchema } from '@cob/protocol'
 import type { Backend, Profile, Sandbox } from '../../packages/server/src/backend/backend.ts'
 
 export interface BackendContractOptions {
-  readonly makeBackend: () => Promise<Backend>
+  /** Where one backend at a time may be. */
+  readonly newPlace: () => string
+  /** `kept`: descriptions of sandboxes that an earlier one left there and that are to be adopted. */
+  readonly makeBackend: (place: string, kept?: readonly unknown[]) => Promise<Backend>
   /** An agent that sends back every line it gets, serves one connection after another, and ends at the line `exit`. */
   readonly echo: Profile
   /** A profile that cannot be started. */
@@ -20,7 +23,7 @@ export function backendContract(name: string, options: BackendContractOptions): 
   describe(`backend contract: ${name}`, { timeout: 60_000 }, () => {
     let backend: Backend
     before(async () => {
-      backend = await options.makeBackend()
+      backend = await options.makeBackend(options.newPlace())
     })
     after(() => backend.close())
     const withSandbox = async (use: (sandbox: Sandbox) => Promise<void>): Promise<void> => {
@@ -122,7 +125,7 @@ export function backendContract(name: string, options: BackendContractOptions): 
     })
 
     test('close destroys what lives and what is being made, and ends the backend', async () => {
-      const other = await options.makeBackend()
+      const other = await options.makeBackend(options.newPlace())
       const living = await other.prepare(echo)
       const making = other.prepare(echo).then(
         (sandbox) => sandbox.exited,
@@ -133,6 +136,83 @@ export function backendContract(name: string, options: BackendContractOptions): 
       await making
       await assert.rejects(other.prepare(echo))
       await other.close()
+    })
+
+    /** What one backend left to the next one, as JSON. */
+    const handOver = async (
+      use: (sandboxes: readonly Sandbox[], first: Backend) => Promise<void>,
+    ): Promise<{ next: Backend; described: unknown[] }> => {
+      const place = options.newPlace()
+      const first = await options.makeBackend(place)
+      const sandboxes = [await first.prepare(echo), await first.prepare(echo)]
+      for (const sandbox of sandboxes) await first.assign(sandbox, LIMITS)
+      const described: unknown[] = JSON.parse(JSON.stringify(sandboxes.map((each) => first.describe(each))))
+      await use(sandboxes, first)
+      await first.close(sandboxes)
+      return { next: await options.makeBackend(place, described), described }
+    }
+
+    test('what is kept at close can be adopted by another backend, works on, and can be destroyed', async () => {
+      const before: number[] = []
+      const { next, described } = await handOver(async (sandboxes, first) => {
+        for (const sandbox of sandboxes) before.push((await first.usage(sandbox)).cpuMs)
+      })
+      const sandboxes = await Promise.all(described.map((each) => next.adopt(each)))
+      for (const [index, sandbox] of sandboxes.entries()) {
+        const stream = await next.connect(sandbox)
+        assert.equal(await talk(stream, 'still here'), 'still here')
+        stream.destroy()
+        assert.ok((await next.usage(sandbox)).cpuMs >= (before[index] ?? Number.POSITIVE_INFINITY))
+        await next.assign(sandbox, { ...LIMITS, processes: 16 })
+        assert.deepEqual(isolationSchema.parse(sandbox.isolation), sandbox.isolation)
+        // A third one could have it too.
+        assert.deepEqual(Object.keys(Object(next.describe(sandbox))), Object.keys(Object(described[index])))
+      }
+      const [one, other] = sandboxes as [Sandbox, Sandbox]
+      await next.destroy(one)
+      await one.exited
+      await assert.rejects(next.usage(one))
+      const stream = await next.connect(other)
+      stream.on('error', () => {})
+      stream.write('exit\n')
+      await other.exited
+      assert.ok(Number.isFinite((await next.usage(other)).cpuMs))
+      await next.close()
+    })
+
+    test('what ended while nobody had it has exited when it is adopted, and its figures are still there', async () => {
+      const { next, described } = await handOver(async ([, dying], first) => {
+        assert.ok(dying)
+        const stream = await first.connect(dying)
+        stream.on('error', () => {})
+        stream.write('exit\n')
+        await dying.exited
+      })
+      const [living, dead] = (await Promise.all(described.map((each) => next.adopt(each)))) as [
+        Sandbox,
+        Sandbox,
+      ]
+      await dead.exited
+      await assert.rejects(next.connect(dead))
+      assert.ok(Number.isFinite((await next.usage(dead)).cpuMs))
+      await next.destroy(dead)
+      const stream = await next.connect(living)
+      assert.equal(await talk(stream, 'alive'), 'alive')
+      stream.destroy()
+      await next.close()
+    })
+
+    test('what was destroyed, or never was, cannot be adopted', async () => {
+      const { next, described } = await handOver(async ([destroyed], first) => {
+        assert.ok(destroyed)
+        await first.destroy(destroyed)
+      })
+      const [destroyed, living] = described
+      await assert.rejects(next.adopt(destroyed))
+      for (const nothing of [undefined, null, {}, [], 'x', { id: '../..' }])
+        await assert.rejects(next.adopt(nothing), JSON.stringify(nothing))
+      await next.adopt(living)
+      await next.close()
     })
   })
 }

@@ -26,6 +26,9 @@ interface Hostile {
   hangUp(): void
 }
 
+/** What else an agent says that has done nothing yet. */
+const NOTHING_KEPT = { last: null, asking: false, quietMs: 0, cut: null, first: 1 }
+
 /** A link to an agent that says `attached` and then what it is told to. It does not come back, and may not read. */
 async function attach({ reads = true } = {}): Promise<Hostile> {
   const lost = Promise.withResolvers<Error>()
@@ -39,6 +42,7 @@ async function attach({ reads = true } = {}): Promise<Hostile> {
       protocol: CHANNEL_PROTOCOL,
       state: 'ready',
       execution: null,
+      ...NOTHING_KEPT,
       next: 1,
     }),
   )
@@ -110,6 +114,9 @@ const ignored = fc.oneof(
       protocol: 1,
       state: 'dead',
       execution: ID,
+      ...NOTHING_KEPT,
+      first: 2 ** 53 - 1,
+      cut: { id: ID, count: 2 ** 53 - 1 },
       next: 2 ** 53 - 1,
     })),
   ),

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { type AgentEvent, type AgentRequest, agentRequestSchema } from '@cob/protocol'
+import { type AgentEvent, type AgentRequest, type Attached, agentRequestSchema } from '@cob/protocol'
 import { encodeJsonFrame, FrameDecoder } from '../../packages/server/src/channel/framing.ts'
 import { type FakeFiles, serveFiles } from './fake-files.ts'
 
@@ -10,6 +10,8 @@ type Unnumbered = AgentEvent extends infer E ? (E extends unknown ? Omit<E, 'seq
  * `ask PROMPT`, `offer PROMPT` (does not wait for the answer), `hang`, `crash`, `oom`, `garbage`, `set NAME`, `get NAME`.
  */
 export interface FakeAgent {
+  /** Forgets what was acknowledged, as the real agent does where there is much of it. */
+  forget(): void
   /** Serves one connection. One that attaches replaces the earlier one, as the real agent has it; others carry files. */
   serve(stream: Duplex): void
   /** Breaks the connection as a fault would. */
@@ -19,6 +21,11 @@ export interface FakeAgent {
 
 export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAgent {
   const ring: AgentEvent[] = []
+  let acknowledged = 0
+  let last: string | null = null
+  let cut: Attached['cut'] = null
+  let lastOutputAt = performance.now()
+  let state: Attached['state'] = 'ready'
   const files: FakeFiles = new Map()
   let stream: Duplex | undefined
   let seq = 0
@@ -34,6 +41,7 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
     // The event lacked nothing but its number.
     const numbered = { ...event, seq } as AgentEvent
     ring.push(numbered)
+    if (event.type !== 'reply') lastOutputAt = performance.now()
     stream?.write(encodeJsonFrame(numbered))
   }
 
@@ -85,6 +93,8 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
         case 'crash':
         case 'oom':
           onDeath(word)
+          state = 'dead'
+          running = undefined
           emit({ id: null, type: 'status', state: 'dead', exit: null, signal: 9 })
           return
         default:
@@ -101,8 +111,13 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
           type: 'attached',
           id: request.id,
           protocol: 1,
-          state: 'ready',
+          state,
           execution: running ?? null,
+          last,
+          asking: waiting !== undefined,
+          quietMs: performance.now() - lastOutputAt,
+          cut,
+          first: Math.max(request.params.after + 1, ring[0]?.seq ?? seq + 1),
           next: seq + 1,
         }
         stream?.write(encodeJsonFrame(attached))
@@ -110,12 +125,13 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
         return
       }
       case 'ack':
-        while (ring[0] && ring[0].seq <= request.params.seq) ring.shift()
+        acknowledged = request.params.seq
         return
       case 'execute':
         if (running) emit({ id: request.id, type: 'fail', code: 'busy', message: 'busy' })
         else void run(request.id, request.params.code)
         running ??= request.id
+        last = request.id
         return
       case 'input':
         waiting?.(request.params.text)
@@ -132,6 +148,7 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
       case 'restart':
         generation++
         running = undefined
+        state = 'ready'
         waiting = undefined
         variables = new Set()
         break
@@ -157,6 +174,13 @@ export function createFakeAgent(onDeath: (why: 'crash' | 'oom') => void): FakeAg
         }
       })
       next.once('end', () => next.end())
+    },
+    forget() {
+      for (let first = ring[0]; first && first.seq <= acknowledged; first = ring[0]) {
+        ring.shift()
+        if (first.id === null || first.type === 'reply' || first.type === 'fail') continue
+        cut = { id: first.id, count: cut?.id === first.id ? cut.count + 1 : 1 }
+      }
     },
     disconnect: () => stream?.end(),
     stop() {

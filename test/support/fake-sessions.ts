@@ -1,8 +1,11 @@
 import { pino } from 'pino'
 import type { Lang, LangEntry, Langs } from '../../packages/server/src/langs/lang.ts'
 import { createObserver } from '../../packages/server/src/observe/observer.ts'
-import { createSessions, type SessionsOptions } from '../../packages/server/src/sessions/manager.ts'
-import type { Sessions } from '../../packages/server/src/sessions/sessions.ts'
+import {
+  createSessions,
+  type SessionsOptions,
+  type SessionsOwner,
+} from '../../packages/server/src/sessions/manager.ts'
 import type { FakeBackend } from './fake-backend.ts'
 
 const fakeLang: Lang = {
@@ -47,9 +50,13 @@ export function createFakeLangs(): Langs {
 }
 
 /** Sessions on the in-memory backend; see `createFakeLangs`. */
-export function createFakeSessions(backend: FakeBackend, overrides: Partial<SessionsOptions> = {}): Sessions {
+export function createFakeSessions(
+  backend: FakeBackend,
+  overrides: Partial<SessionsOptions> = {},
+): SessionsOwner {
   return createSessions({
     backend,
+    bootId: 'boot',
     langs: createFakeLangs(),
     warm: {},
     maxWarm: 0,

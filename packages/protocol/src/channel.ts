@@ -208,14 +208,24 @@ export type AgentEvent = z.infer<typeof agentEventSchema>
 
 /**
  * The first answer on every connection, outside the numbering. `next` is the number the next new event
- * will get; events after the attach request's `after` that are still in the ring follow at once.
+ * will get; events after the attach request's `after` that are still in the ring follow at once, from number `first` on.
  */
 export const attachedSchema = z.object({
   type: z.literal('attached'),
   id: requestId,
   protocol: z.literal(CHANNEL_PROTOCOL),
   state: z.enum(['starting', 'ready', 'dead']),
+  /** The one that runs. */
   execution: requestId.nullable(),
+  /** The last one that was started. */
+  last: requestId.nullable(),
+  /** The running one waits for input. */
+  asking: z.boolean(),
+  /** Since the last output. */
+  quietMs: z.number().min(0),
+  /** How many events of the last execution of which any are gone. */
+  cut: z.object({ id: requestId, count: z.int().min(1) }).nullable(),
+  first: z.int().min(1),
   next: z.int().min(1),
 })
 export type Attached = z.infer<typeof attachedSchema>

@@ -3,6 +3,7 @@ import type { Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Server as TlsServer } from 'node:tls'
+import type { FastifyInstance } from 'fastify'
 import { type Check, type OnCheck, toError } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
 import { type Config, ConfigError } from './config.ts'
@@ -23,14 +24,17 @@ import { observeStore } from './store/observed-store.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
+/** How long transfers under way have when sessions are left to another server. */
+const LEAVE_MS = 5000
+
 export interface RunningServer {
   readonly url: string
   /** `accessKey:secretKey` of the first key. */
   readonly key: string
   /** True when this start made the key. */
   readonly firstStart: boolean
-  /** Ends every session, then the server. Idempotent. */
-  close(): Promise<void>
+  /** Ends every session, or, with `leave`, lets them go on for the next server; then ends the server. Idempotent. */
+  close(options?: { readonly leave?: boolean }): Promise<void>
 }
 
 export interface ServeOptions {
@@ -45,9 +49,9 @@ export interface ServeOptions {
 /** The composition root: the only place that names concrete backends and stores. */
 export async function serve(config: Config, options: ServeOptions = {}): Promise<RunningServer> {
   const logger = createLogger(config.logLevel)
-  const closers: (() => unknown)[] = []
-  const closeAll = async (): Promise<void> => {
-    for (const close of closers.splice(0).reverse()) await close()
+  const closers: ((how: { readonly leave: boolean }) => unknown)[] = []
+  const closeAll = async (how: { readonly leave: boolean }): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close(how)
   }
   try {
     const certificate = readCertificate(config, logger)
@@ -66,6 +70,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     const core = await openCore(config, {
       ...options,
       dataDir: folder.path(),
+      store: store.sessions,
       logger,
       networkOf: (owner) => store.findKey(owner)?.network ?? config.network,
       observer: createObserver(
@@ -74,7 +79,10 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
         ...(config.logCode ? [createCodeLog(logger)] : []),
       ),
     })
-    closers.push(() => core.close())
+    closers.push(
+      () => core.close(),
+      (how) => core.endSessions(how),
+    )
     const { sessions, langs } = core
     const [checks] = await Promise.all([core.selfTest(), sessions.warmUp()])
     const holes = checks.filter(({ ok }) => !ok)
@@ -101,8 +109,8 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     })
     // Sessions end before the listener closes, so that the answers of running code still get out.
     closers.push(
-      () => http.close(),
-      () => sessions.close(),
+      (how) => closeHttp(http, how),
+      (how) => core.endSessions(how),
       () => {
         ready = false
       },
@@ -128,10 +136,11 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       url,
       key: formatKey(first.key),
       firstStart: first.created,
-      close: () => (closed ??= closeAll()),
+      close: ({ leave = false } = {}) => (closed ??= closeAll({ leave })),
     }
   } catch (error) {
-    await closeAll()
+    // Sessions of an earlier server are not to end because this one does not start.
+    await closeAll({ leave: true })
     throw error
   }
 }
@@ -163,6 +172,7 @@ export async function examine(config: Config, onCheck: OnCheck): Promise<boolean
     try {
       for (const check of await core.selfTest()) tell(check)
     } finally {
+      await core.endSessions({ leave: false })
       await core.close()
     }
   } catch (error) {
@@ -172,6 +182,13 @@ export async function examine(config: Config, onCheck: OnCheck): Promise<boolean
     rmSync(dataDir, { recursive: true, force: true })
   }
   return isWell
+}
+
+/** Who reads an answer slowly, or sends a file, does not keep the next server from starting for long. */
+async function closeHttp(http: FastifyInstance, { leave }: { readonly leave: boolean }): Promise<void> {
+  const timer = leave ? setTimeout(() => http.server.closeAllConnections(), LEAVE_MS) : undefined
+  await http.close()
+  clearTimeout(timer)
 }
 
 /** The keys of a data folder; also while a server uses it. */

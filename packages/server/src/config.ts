@@ -129,6 +129,9 @@ const configSchema = z.strictObject({
     help: 'Most CPU time a kernel may ask for; 0: no limit.',
   }),
 
+  keepSessions: describe(flag.default(false), {
+    help: 'SIGTERM leaves kernels running, and the next server on the data folder goes on with them. SIGINT (ctrl-C) and SIGHUP end them all the same.',
+  }),
   maxKernels: describe(whole(1).default(1000), { help: 'Kernels of all keys together.' }),
   maxKernelsPerKey: describe(whole(1).default(500), { help: 'Kernels of one key.' }),
   maxProcesses: describe(whole(4, 30_000).default(128), { help: 'Processes and threads of one kernel.' }),

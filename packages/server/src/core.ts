@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import type { Network } from '@cob/protocol'
@@ -13,6 +14,7 @@ import { selfTest } from './self-test/self-test.ts'
 import type { LimitRanges } from './sessions/limits.ts'
 import { createSessions } from './sessions/manager.ts'
 import type { Sessions } from './sessions/sessions.ts'
+import type { SessionStore } from './store/session-store.ts'
 
 const KB = 1024
 /** Two bytes a character at worst, and three times as much for work on them and for the rest of the server. */
@@ -33,6 +35,9 @@ export interface Core {
   readonly sessions: Sessions
   readonly langs: Langs
   selfTest(): Promise<Check[]>
+  /** Ends all sessions; with `leave` they stay for another server, once nobody waits for an answer here. */
+  endSessions(options: { readonly leave: boolean }): Promise<void>
+  /** After `endSessions`. */
   close(): Promise<void>
 }
 
@@ -42,6 +47,8 @@ export interface CoreOptions {
   readonly without?: readonly Layer[]
   readonly agentDir?: string
   readonly dataDir: string
+  /** Keeps sessions for another server, and may have some of an earlier one: they go on. */
+  readonly store?: SessionStore
   readonly logger: Logger
   /** By access key. */
   readonly networkOf: (owner: string) => Network
@@ -51,7 +58,9 @@ export interface CoreOptions {
 }
 
 export async function openCore(config: Config, options: CoreOptions): Promise<Core> {
-  const { dataDir, logger } = options
+  const { dataDir, logger, store } = options
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  const earlier = store?.liveSessions().filter(({ session }) => session.bootId === bootId) ?? []
   const storage = {
     homeBytes: config.workSizeKb * KB,
     tmpBytes: config.tmpSizeKb * KB,
@@ -64,6 +73,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       uidCount: config.uidCount,
       allowUnenforced: config.allowUnenforcedLimits,
       endWithServer: options.isTemporary === true,
+      kept: earlier.map(({ session }) => session.sandbox),
       storage,
       ...(config.totalMemoryKb > 0 ? { totalMemoryBytes: config.totalMemoryKb * KB } : {}),
       egress: config.network === 'egress',
@@ -84,6 +94,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     }),
   ])
   const common = {
+    bootId,
     backend,
     langs,
     warm: {},
@@ -98,6 +109,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
   }
   const sessions = createSessions({
     ...common,
+    ...(store ? { store } : {}),
     limits: {
       memoryKb: { default: config.defaultMemoryKb, max: config.maxMemoryKb },
       queryTimeoutMs: { default: config.defaultQueryTimeoutMs, max: config.maxQueryTimeoutMs },
@@ -109,6 +121,7 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     warm: findWarm(config, langs),
     maxWarm: config.maxWarm,
   })
+  await sessions.adopt()
   const testWith = async (network: Network): Promise<Check[]> => {
     const own = createSessions({
       ...common,
@@ -142,10 +155,8 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       const withEgress = await testWith('egress')
       return [...found, ...withEgress.map((check) => ({ ...check, name: `${check.name}, egress` }))]
     },
-    async close() {
-      await sessions.close()
-      await backend.close()
-    },
+    endSessions: (how) => sessions.close(how),
+    close: () => backend.close(sessions.release()),
   }
 }
 

@@ -258,6 +258,11 @@ export const ERRORS = {
     title: 'Transfer broken off',
     detail: 'The transfer of "{path}" broke off inside the kernel. Try again.',
   },
+  'not-recorded': {
+    status: 503,
+    title: 'Not recorded',
+    detail: 'The server cannot write down what must not be lost, so it did nothing: {problem}. Try again.',
+  },
   'shutting-down': {
     status: 503,
     title: 'Shutting down',

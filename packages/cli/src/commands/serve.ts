@@ -7,17 +7,21 @@ const CODE = String.raw`print(\"Hello, world!\")\n6 * 7`
 export const addServe: AddCommand = (program, done) => {
   program
     .command('serve')
-    .description('Start the server; ctrl-C ends it and its sessions.')
+    .description(
+      'Start the server; ctrl-C ends it and its sessions. With COB_KEEP_SESSIONS=1, SIGTERM leaves them for the next start. So does a crash.',
+    )
     .addHelpText('after', '\nExamples:\n  cob serve\n  COB_PORT=9000 COB_DATA_DIR=/srv/cob cob serve')
     .action(async () => {
       const config = loadConfig()
       process.stderr.write('cob: starting ...\n')
-      const stopped = new Promise((resolve) => onStopSignal(resolve))
+      const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve))
       const server = await serve(config)
       process.stdout.write(welcome(server, config.dataDir))
-      await stopped
-      process.stderr.write('cob: ending sessions ...\n')
-      await server.close()
+      const leave = (await stopped) === 'SIGTERM' && config.keepSessions
+      process.stderr.write(
+        leave ? 'cob: leaving sessions to the next start ...\n' : 'cob: ending sessions ...\n',
+      )
+      await server.close({ leave })
       done(0)
     })
 }

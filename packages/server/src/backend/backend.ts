@@ -48,8 +48,15 @@ export interface Backend {
   usage(sandbox: Sandbox): Promise<Usage>
   /** Bytes the sandbox may still use before something of it is killed; what only caches files counts as free. */
   freeMemory(sandbox: Sandbox): Promise<number>
+  /** All that another process needs to `adopt` the sandbox, as JSON; undefined where it ends with this process. */
+  describe(sandbox: Sandbox): unknown
+  /**
+   * A sandbox that another process described, as it is by now: it may have exited. Rejects when nothing of it is left, or when what is
+   * left is not it; what is left of it has been destroyed then.
+   */
+  adopt(description: unknown): Promise<Sandbox>
   /** Resolves when nothing of the sandbox runs and nothing of it is left on the host. Idempotent. */
   destroy(sandbox: Sandbox): Promise<void>
-  /** Destroys every sandbox of this backend. Idempotent. */
-  close(): Promise<void>
+  /** Ends the backend. Destroys every sandbox, except those to `keep`, which run on for another process to adopt. Idempotent. */
+  close(keep?: readonly Sandbox[]): Promise<void>
 }

@@ -66,8 +66,11 @@ export interface AgentLink {
   ): Promise<Record<string, unknown>>
   /** From here on this one is told instead. */
   listen(listener: AgentListener): void
-  /** Starts an execution; what becomes of it arrives as events that carry its id. A refusal is the event `fail`. */
-  execute(executionId: string, code: string): void
+  /**
+   * Starts an execution; what becomes of it arrives as events that carry its id. A refusal is the event `fail`. False: this process still
+   * holds a part of it, and the agent never gets it should this process end now.
+   */
+  execute(executionId: string, code: string): boolean
   /** True: events are taken in but not acknowledged, so that soon the agent stops the code's output. */
   holdBack(isHeld: boolean): void
   close(): void
@@ -89,6 +92,35 @@ export async function createAgentLink(options: AgentLinkOptions): Promise<AgentL
   return link
 }
 
+/** A link to an agent that another server had, with what that one may not have read. */
+export interface AdoptedLink {
+  readonly link: AgentLink
+  readonly attached: Attached
+  /** All that the agent kept, in order; those from number `attached.next` on are new. */
+  readonly events: readonly AgentOutput[]
+}
+
+/**
+ * The same to an agent that another server had. Events are not acknowledged until `holdBack(false)`, so that a third server would find
+ * them again; call `listen` in the turn in which it resolves. Rejects when the agent does not answer in `timeoutMs`.
+ */
+export async function adoptAgentLink(
+  connect: AgentLinkOptions['connect'],
+  timeoutMs: number,
+): Promise<AdoptedLink> {
+  const events: AgentOutput[] = []
+  const link = new Link({ connect, onEvent: (event) => events.push(event), onLost: () => {} })
+  const late = setTimeout(() => link.close(), timeoutMs)
+  try {
+    return { link, attached: await link.adopt(), events }
+  } catch (error) {
+    link.close()
+    throw error
+  } finally {
+    clearTimeout(late)
+  }
+}
+
 class Link implements AgentLink {
   readonly #connect: AgentLinkOptions['connect']
   readonly #pending = new Map<string, PromiseWithResolvers<Record<string, unknown>>>()
@@ -99,6 +131,9 @@ class Link implements AgentLink {
   #unackedBytes = 0
   #fruitless = 0
   #isHeld = false
+  #isAdopting = false
+  /** Resolves at event number `until`. */
+  #caughtUp: { readonly until: number; readonly reached: PromiseWithResolvers<void> } | undefined
   #closed = false
 
   constructor(options: AgentLinkOptions) {
@@ -106,7 +141,7 @@ class Link implements AgentLink {
     this.#listener = options
   }
 
-  async open(): Promise<void> {
+  async open(): Promise<Attached> {
     const stream = await this.#connect()
     if (this.#closed) {
       stream.destroy()
@@ -124,7 +159,17 @@ class Link implements AgentLink {
       method: 'attach',
       params: { protocol: CHANNEL_PROTOCOL, after: this.#lastSeq },
     })
-    await this.#attaching.promise
+    return await this.#attaching.promise
+  }
+
+  /** Opens it, and resolves when all that the agent kept has been read. */
+  async adopt(): Promise<Attached> {
+    this.#isHeld = true
+    this.#isAdopting = true
+    const attached = await this.open()
+    this.#isAdopting = false
+    await this.#reach(attached.next - 1)
+    return attached
   }
 
   request<M extends Answered>(
@@ -148,8 +193,9 @@ class Link implements AgentLink {
     this.#listener = listener
   }
 
-  execute(executionId: string, code: string): void {
+  execute(executionId: string, code: string): boolean {
     this.#send({ id: executionId, method: 'execute', params: { code } })
+    return this.#stream !== undefined && this.#stream.writableLength === 0
   }
 
   holdBack(isHeld: boolean): void {
@@ -190,6 +236,7 @@ class Link implements AgentLink {
     if (frame.kind === 'bytes') return
     const message = parseMessage(frame.json)
     if (message.type === 'attached') {
+      if (this.#isAdopting) this.#lastSeq = message.first - 1
       this.#attaching?.resolve(message)
       this.#attaching = undefined
       return
@@ -204,6 +251,16 @@ class Link implements AgentLink {
     else if (message.type === 'fail' && pending)
       pending.reject(new AgentRefusal(message.code, message.message))
     else this.#listener.onEvent(message)
+    if (this.#caughtUp && this.#lastSeq >= this.#caughtUp.until) this.#caughtUp.reached.resolve()
+  }
+
+  /** Resolves when the event of this number has been read; rejects when the link is lost first. */
+  async #reach(until: number): Promise<void> {
+    if (this.#lastSeq >= until) return
+    const reached = Promise.withResolvers<void>()
+    this.#caughtUp = { until, reached }
+    await reached.promise
+    this.#caughtUp = undefined
   }
 
   #settle(id: string | null): PromiseWithResolvers<Record<string, unknown>> | undefined {
@@ -249,6 +306,7 @@ class Link implements AgentLink {
   #rejectPending(error: LinkClosedError): void {
     this.#attaching?.reject(error)
     this.#attaching = undefined
+    this.#caughtUp?.reached.reject(error)
     for (const pending of this.#pending.values()) pending.reject(error)
     this.#pending.clear()
   }

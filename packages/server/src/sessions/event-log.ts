@@ -48,8 +48,12 @@ export interface EventLogOptions {
 /** The events of one execution, as many of the last ones as the bounds allow. Numbers rise by one from 1. */
 export interface EventLog {
   append(event: NewEvent): void
+  /** Before all others: what comes before number `firstId` is not kept, and what was read of the rest by another server is not known. */
+  restore(firstId: number): void
   /** Nothing follows: readers come to their end. */
   end(): void
+  /** Nothing follows here: readers come to their end, wherever they are, and go on at another server. */
+  leave(): void
   /** Reads what follows number `after`. `onMore` is called when there may be something to take, or the state is another one. */
   open(after: number, onMore: () => void): LogReader
   /** Of the oldest entry that is kept, or the next one. */
@@ -80,6 +84,7 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
   let isStreamed = false
   let isPressing = false
   let isOver = false
+  let isLeft = false
   // Where each reader is, in characters of the whole.
   const positions = new Map<Cursor, number>()
 
@@ -148,6 +153,14 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
       press()
       wake()
     },
+    restore(firstId) {
+      nextId = firstId
+      isStreamed = true
+    },
+    leave() {
+      isLeft = true
+      wake()
+    },
     end() {
       isOver = true
       for (const cursor of [...awaited.keys()]) leave(cursor)
@@ -165,6 +178,7 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
       return {
         take(characters) {
           const taken: LogEntry[] = []
+          if (isLeft) return taken
           let left = characters
           for (let entry = entryAt(cursor.nextId); entry && left > 0; entry = entryAt(cursor.nextId)) {
             if (cursor.nextId < firstId()) break
@@ -180,6 +194,7 @@ export function createEventLog({ held, onPressure }: EventLogOptions): EventLog 
           return taken
         },
         get state() {
+          if (isLeft) return 'ended'
           if (cursor.nextId < firstId()) return 'lost'
           return isOver && cursor.nextId >= nextId ? 'ended' : 'open'
         },

@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { EndReason, RunResult } from '@cob/protocol'
+import { CobError } from '../errors.ts'
+import type { ExecutionRecord } from '../store/session-store.ts'
 import { createEventLog, type EventLog, type LogReader, type NewEvent } from './event-log.ts'
 import type { Held } from './holdings.ts'
+import { fromMachineTime, toMachineTime } from './machine-clock.ts'
 import { copy, createOutput, type Output, type OutputEvent } from './output.ts'
+import type { ExecuteReply, ExecutionOutput, Recovered } from './recovery.ts'
 
 type Changed = Pick<RunResult, 'files' | 'moreFiles'>
 export type ExecutionEnd =
@@ -13,6 +17,22 @@ export type ExecutionEnd =
 const OLD_EVENTS = 16_384
 /** How long all of them are kept after the end. */
 const KEEP_EVENTS_MS = 60_000
+
+export interface ExecutionOptions {
+  readonly count: number
+  /** Has taken the code's characters. */
+  readonly held: Held
+  /** True: who reads the events does not keep up. */
+  readonly onPressure: (isPressing: boolean) => void
+  /** Its record is another one now, and is to be kept before what follows. */
+  readonly onRecord: (execution: Execution) => void
+  /** Of one that there was at another server. */
+  readonly id?: string
+}
+
+/** What is printed while nothing runs. */
+export type Unowned = Readonly<Record<'stdout' | 'stderr', string>>
+const STREAM_NAMES = ['stdout', 'stderr'] as const
 
 /** Code up to this length counts as nothing, so that small things run however much others hold. */
 const SMALL_CODE = 16_384
@@ -29,13 +49,19 @@ export function toHeldCharacters(code: string): number {
  * Keeps what it has put out until somebody fetches it.
  */
 export class Execution {
-  readonly id: string = randomUUID()
+  readonly id: string
   readonly codeId: string
   readonly count: number
+  /** It has a record already. */
+  isRecorded = false
   readonly #output: Output
   readonly #log: EventLog
   readonly #held: Held
+  readonly #onRecord: ExecutionOptions['onRecord']
   #code: string
+  /** Its record has the code too. */
+  #keepsCode = true
+  #acceptedAt = performance.now()
   #startedAt: number | undefined
   #endedAt: number | undefined
   #end: ExecutionEnd | undefined
@@ -49,18 +75,31 @@ export class Execution {
   #fetched = false
   /** Somebody asked for the result as one answer. */
   #answerWanted = false
+  #unowned: Unowned | null = null
+  #oomKills = 0
+  /** When the question at hand was asked, and how long earlier ones waited. */
+  #askedAt: number | undefined
+  #waitedMs = 0
+  /** Numbers of events; see `ExecutionRecord`. */
+  #answered = 0
+  #asked = 0
+  #endedBy: ExecutionRecord['end'] = null
+  /** Of one that ended while no server was there, or another. */
+  #durationFromAgent: number | undefined
+  #isLeft = false
   #changed = Promise.withResolvers<void>()
 
-  /** `held` has taken the code's characters. `onPressure(true)`: who reads the events does not keep up. */
   constructor(
     code: string,
     codeId: string | undefined,
-    { count, held, onPressure }: { count: number; held: Held; onPressure: (isPressing: boolean) => void },
+    { count, held, onPressure, onRecord, id }: ExecutionOptions,
   ) {
     this.#code = code
+    this.id = id ?? randomUUID()
     this.codeId = codeId ?? this.id
     this.count = count
     this.#held = held
+    this.#onRecord = onRecord
     this.#output = createOutput(held)
     this.#log = createEventLog({
       held,
@@ -74,6 +113,12 @@ export class Execution {
   /** Empty once it has ended. */
   get code(): string {
     return this.#code
+  }
+
+  /** How it ended, or the reason why it was ended; `running` before. */
+  get outcome(): string {
+    if (!this.#end) return 'running'
+    return this.#end.status === 'terminated' ? this.#end.reason : this.#end.status
   }
 
   get ended(): boolean {
@@ -112,13 +157,106 @@ export class Execution {
     return this.codeId === codeId || this.id === codeId
   }
 
-  start(): void {
+  /** `unowned` stands in front of its output. */
+  start({ unowned, oomKills }: { readonly unowned: Unowned; readonly oomKills: number }): void {
     this.#startedAt = performance.now()
+    this.#oomKills = oomKills
+    if (STREAM_NAMES.some((name) => unowned[name] !== '')) this.#unowned = unowned
+    this.#open()
+  }
+
+  #open(): void {
     this.#log.append({ type: 'started', executionId: this.id, count: this.count })
+    for (const event of this.#front()) this.add(event)
+  }
+
+  #front(): OutputEvent[] {
+    return STREAM_NAMES.map((name) => ({
+      type: 'stream' as const,
+      name,
+      text: this.#unowned?.[name] ?? '',
+    })).filter(({ text }) => text !== '')
+  }
+
+  /** True where its record has code that the agent has too, so that it must not any more; false: it must have it. */
+  handedOver(isWithAgent: boolean): boolean {
+    const isChange = this.#keepsCode === isWithAgent
+    this.#keepsCode = !isWithAgent
+    return isChange
+  }
+
+  /** How long its code has run, the time it waited for input left out. */
+  get ranMs(): number {
+    return (this.#askedAt ?? performance.now()) - (this.#startedAt ?? performance.now()) - this.#waitedMs
+  }
+
+  get acceptedAt(): number {
+    return this.#acceptedAt
+  }
+
+  toRecord(kernelId: string): ExecutionRecord {
+    return {
+      kernelId,
+      count: this.count,
+      id: this.id,
+      codeId: this.codeId,
+      code: this.#keepsCode && !this.ended ? this.#code : null,
+      acceptedAt: toMachineTime(this.#acceptedAt),
+      startedAt: this.#startedAt === undefined ? null : toMachineTime(this.#startedAt),
+      waitedMs: this.#waitedMs,
+      unowned: this.#unowned,
+      oomKills: this.#oomKills,
+      answered: this.#answered,
+      asked: this.#asked,
+      fetched: this.#fetched,
+      end: this.#endedBy,
+    }
+  }
+
+  /** Takes up what another server and the agent kept of it. The last output was `quietMs` ago. */
+  restore({ record, state, cut, events }: Recovered, asking: boolean, quietMs: number): void {
+    this.#acceptedAt = fromMachineTime(record.acceptedAt)
+    this.#oomKills = record.oomKills
+    this.#unowned = record.unowned
+    this.#answered = record.answered
+    this.#asked = record.asked
+    this.#endedBy = record.end
+    this.isRecorded = true
+    if (state !== 'waiting') {
+      this.#keepsCode = false
+      this.#startedAt = record.startedAt === null ? performance.now() : fromMachineTime(record.startedAt)
+      const firstId = 1 + (cut > 0 ? 1 + this.#front().length + cut : 0)
+      this.#log.restore(firstId)
+      if (this.#answered + 1 < firstId) this.#output.release()
+      if (cut === 0) this.#open()
+      for (const event of events) {
+        if (record.end && this.#log.nextId >= record.end.event) break
+        this.#replay(event)
+      }
+    }
+    this.#waitedMs = record.waitedMs
+    if (this.#input) {
+      if (asking && state === 'running') this.#askedAt = performance.now() - quietMs
+      else this.inputSupplied()
+      this.#inputAnnounced = this.#asked >= this.#inputEvent
+      this.#waitedMs = record.waitedMs
+    }
+    this.#fetched = record.fetched
+    const by = record.end?.by ?? (state === 'lost' ? 'restart' : undefined)
+    if (by !== undefined) this.endBy(by)
+  }
+
+  #replay(event: ExecutionOutput): void {
+    if (this.#input && event.type !== 'input_request') this.inputSupplied()
+    if (event.type === 'input_request') this.requestInput(event.prompt, event.password)
+    else if (event.type === 'execute_reply') {
+      this.#durationFromAgent = event.durationMs
+      this.finish(event)
+    } else this.add(event)
   }
 
   add(event: OutputEvent): void {
-    this.#output.add(event)
+    if (this.#log.nextId > this.#answered) this.#output.add(event)
     this.#log.append(toLogged(event, this.count))
   }
 
@@ -127,6 +265,7 @@ export class Execution {
       prompt: prompt.length <= MAX_PROMPT ? prompt : copy(prompt.slice(0, MAX_PROMPT)),
       password,
     }
+    this.#askedAt ??= performance.now()
     this.#inputAnnounced = false
     this.#inputEvent = this.#log.nextId
     this.#log.append({ type: 'input-request', ...this.#input })
@@ -135,12 +274,29 @@ export class Execution {
 
   inputSupplied(): void {
     this.#input = undefined
+    this.#waitedMs += performance.now() - (this.#askedAt ?? performance.now())
+    this.#askedAt = undefined
     this.#answeredAfter = this.#log.nextId - 1
   }
 
   /** The number of the last event before the latest input, 0 without one. */
   get answeredAfter(): number {
     return this.#answeredAfter
+  }
+
+  /** Its code has come to an end by itself. */
+  finish({ status, files, moreFiles }: ExecuteReply): void {
+    this.end({
+      status: status === 'interrupted' ? 'interrupted' : 'finished',
+      ...(files && files.length > 0 && { files }),
+      ...(moreFiles && { moreFiles: true }),
+    })
+  }
+
+  /** Ends it in a way that its agent cannot tell another server. */
+  endBy(by: 'interrupt' | 'restart'): void {
+    this.#endedBy = { by, event: this.#log.nextId }
+    this.end(by === 'interrupt' ? { status: 'interrupted' } : { status: 'terminated', reason: 'restarted' })
   }
 
   end(end: ExecutionEnd): void {
@@ -163,8 +319,11 @@ export class Execution {
       take: (characters) => {
         const entries = reader.take(characters)
         const last = entries.at(-1)
-        if (last && this.#input && last.id >= this.#inputEvent) this.#inputAnnounced = true
-        if (last?.type === 'finished' && !this.#answerWanted) this.#forget()
+        if (last && this.#input && last.id >= this.#inputEvent) this.#announceInput()
+        if (last?.type === 'finished' && !this.#answerWanted) {
+          this.#forget()
+          this.#noteFetched()
+        }
         return entries
       },
       get state() {
@@ -193,6 +352,25 @@ export class Execution {
     return { ...this.#outcome(), ...part, ...this.#identity() }
   }
 
+  #announceInput(): void {
+    this.#inputAnnounced = true
+    if (this.#asked === this.#inputEvent) return
+    this.#asked = this.#inputEvent
+    this.#onRecord(this)
+  }
+
+  /** A name that its client gave it may be used again. One of ours is not used twice. */
+  #noteFetched(): void {
+    if (this.codeId !== this.id) this.#onRecord(this)
+  }
+
+  /** Whoever waits for it is told that this server ends; it goes on. */
+  leave(): void {
+    this.#isLeft = true
+    this.#log.leave()
+    this.#wake()
+  }
+
   /** Drops what is kept of it. */
   release(): void {
     this.#forget()
@@ -211,13 +389,14 @@ export class Execution {
 
   /**
    * Resolves when there is something to answer: the end, a question nobody has seen yet, or `waitMs` gone
-   * by. Rejects with the signal's reason when it aborts; the execution goes on.
+   * by. Rejects with the signal's reason when it aborts, or with `shutting-down`; the execution goes on.
    */
   async settled(waitMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
     this.#answerWanted = true
     const waitUntil = waitMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + waitMs
     while (!this.ended && (this.#input === undefined || this.#inputAnnounced)) {
       const leftMs = waitUntil - performance.now()
+      if (this.#isLeft) throw CobError.of('shutting-down', {})
       if (leftMs <= 0) return
       await wait(this.#changed.promise, leftMs, signal)
     }
@@ -225,10 +404,20 @@ export class Execution {
 
   /** The answer for now; what it contains is not answered again, and counts as held until it is `sent`. */
   answer(sent: Promise<void> = Promise.resolve()): RunResult {
-    if (this.#input) this.#inputAnnounced = true
+    this.#answered = this.#log.nextId - 1
+    if (this.#input) {
+      this.#inputAnnounced = true
+      this.#asked = this.#inputEvent
+    }
+    const isLast = this.ended && !this.#fetched
     if (this.ended) this.#fetched = true
+    else this.#onRecord(this)
     const { characters } = this.#output
-    void sent.finally(() => this.#held.give(characters))
+    void sent.finally(() => {
+      this.#held.give(characters)
+      // A client that did not get it asks again under the same name.
+      if (isLast) this.#noteFetched()
+    })
     return { ...this.#outcome(), ...this.#output.take(), ...this.#identity() }
   }
 
@@ -238,6 +427,7 @@ export class Execution {
 
   /** ms since its start, or from there to its end; 0 if it never was started. */
   get durationMs(): number {
+    if (this.#durationFromAgent !== undefined) return this.#durationFromAgent
     if (this.#startedAt === undefined) return 0
     return Math.round(((this.#endedAt ?? performance.now()) - this.#startedAt) * 1000) / 1000
   }

@@ -4,15 +4,15 @@ import { createExecutions, totalCharacters } from './executions.ts'
 import { createHoldings, type Held } from './holdings.ts'
 
 const newExecutions = (maxQueued: number, held: Held) =>
-  createExecutions({ maxQueued, held, onPressure: () => {}, onEnd: () => {} })
+  createExecutions({ maxQueued, held, onPressure: () => {}, onEnd: () => {}, onRecord: () => {} })
 
 test('results that nobody fetches are bounded in number and in size, the oldest going first', () => {
   const executions = newExecutions(1, createHoldings(2 ** 30).of('owner'))
   const finish = (characters: number): string => {
     const { id } = executions.add('kernel', 'code', undefined)
     const display = { seq: 1, id, type: 'display_data', metadata: {} } as const
-    executions.startNext()?.add({ ...display, data: { 'text/html': 'x'.repeat(characters) } })
-    executions.endCurrent({ status: 'finished' })
+    executions.startNext(0)?.add({ ...display, data: { 'text/html': 'x'.repeat(characters) } })
+    executions.finishCurrent({ seq: 2, id, type: 'execute_reply', status: 'ok', durationMs: 0 })
     return id
   }
   const ids = Array.from({ length: 20 }, () => finish(10))
@@ -33,7 +33,7 @@ test('code that waits or runs counts as held until it has ended, then nothing of
   const code = 'x'.repeat(90_000)
   const add = () => executions.add('kernel', code, undefined)
   add()
-  executions.startNext()
+  executions.startNext(0)
   add()
   assert.throws(add, /Code, environments and results/)
   executions.add('kernel', 'small code always runs', undefined)

@@ -1,7 +1,7 @@
 import { CobError } from '../errors.ts'
-import { Execution, type ExecutionEnd, toHeldCharacters } from './execution.ts'
-import type { Held } from './holdings.ts'
+import { Execution, type ExecutionEnd, type ExecutionOptions, toHeldCharacters } from './execution.ts'
 import { copy, type OutputEvent } from './output.ts'
+import type { ExecuteReply, Recovery } from './recovery.ts'
 
 type StreamEvent = Extract<OutputEvent, { type: 'stream' }>
 
@@ -12,13 +12,10 @@ const MAX_ENDED_CHARACTERS = 32 * 1024 * 1024
 /** Characters kept of what background threads and processes print while nothing runs. */
 const MAX_UNOWNED_CHARACTERS = 65_536
 
-export interface ExecutionsOptions {
+export interface ExecutionsOptions extends Pick<ExecutionOptions, 'held' | 'onPressure' | 'onRecord'> {
   /** Executions that may wait; at least 1. */
   readonly maxQueued: number
-  readonly held: Held
-  /** The current execution's reader does not keep up, or does again. */
-  readonly onPressure: (isPressing: boolean) => void
-  readonly onEnd: (execution: Execution, end: ExecutionEnd) => void
+  readonly onEnd: (execution: Execution) => void
 }
 
 /** The executions of one session: one running, some waiting in order of arrival, the last ones that ended. */
@@ -32,13 +29,24 @@ export interface Executions {
   recall(codeId: string): Execution | undefined
   /** Throws `queue-full` and `too-much-held`. */
   add(kernelId: string, code: string, codeId: string | undefined): Execution
-  /** Moves the first waiting one to `current`, with what was printed while nothing ran. */
-  startNext(): Execution | undefined
-  endCurrent(end: ExecutionEnd): void
+  /** Takes back the one that was added last: it never was. */
+  retract(execution: Execution): void
+  /** Takes up what another server and the agent kept of them. */
+  restore(recovery: Recovery, asking: boolean, quietMs: number): void
+  /** Moves the first waiting one to `current`, with what was printed while nothing ran. `oomKills`: there have been by now. */
+  startNext(oomKills: number): Execution | undefined
+  /** The current one's code has come to an end by itself. */
+  finishCurrent(reply: ExecuteReply): void
   /** Ends one that waits; false where it does not. */
   cancel(execution: Execution): boolean
   /** Ends the current one and all that wait. */
   endAll(end: ExecutionEnd): void
+  /** Ends the current one, and those that wait if the restart is `ofAll`, for another interpreter that takes the place of theirs. */
+  endByRestart(ofAll: boolean): void
+  /** The lowest number of those that are kept, or the next one's. */
+  readonly firstKept: number
+  /** See `Execution.leave`. */
+  leave(): void
   /** Oldest first. */
   ended(): readonly Execution[]
   /** Keeps output that belongs to no execution; the next one starts with it. */
@@ -48,24 +56,32 @@ export interface Executions {
   sweep(): void
 }
 
-export function createExecutions({ maxQueued, held, onPressure, onEnd }: ExecutionsOptions): Executions {
+export function createExecutions({
+  maxQueued,
+  held,
+  onPressure,
+  onEnd,
+  onRecord,
+}: ExecutionsOptions): Executions {
   const waiting: Execution[] = []
   const ended: Execution[] = []
   let current: Execution | undefined
   let accepted = 0
   let unowned = { stdout: '', stderr: '' }
 
-  const keep = (execution: Execution, end: ExecutionEnd): void => {
-    execution.end(end)
-    onEnd(execution, end)
+  const keepEnded = (execution: Execution): void => {
     ended.push(execution)
     while (ended.length > MAX_ENDED || totalCharacters(ended) > MAX_ENDED_CHARACTERS) ended.shift()?.release()
   }
-  const endCurrent = (end: ExecutionEnd): void => {
-    if (!current) return
-    const execution = current
+  const keep = (execution: Execution): void => {
+    onEnd(execution)
+    keepEnded(execution)
+  }
+  /** Takes out the current one, and those that wait. */
+  const takeAll = (): Execution[] => {
+    const all = [...(current ? [current] : []), ...waiting.splice(0)]
     current = undefined
-    keep(execution, end)
+    return all
   }
   const dropUnowned = (): void => {
     unowned = { stdout: '', stderr: '' }
@@ -88,30 +104,79 @@ export function createExecutions({ maxQueued, held, onPressure, onEnd }: Executi
       }
       if (!held.take(toHeldCharacters(code))) throw CobError.of('too-much-held', {}, { retryAfterS: 1 })
       accepted++
-      const execution = new Execution(code, codeId, { count: accepted, held, onPressure })
+      const execution = new Execution(code, codeId, { count: accepted, held, onPressure, onRecord })
       waiting.push(execution)
       return execution
     },
-    startNext() {
+    retract(execution) {
+      const at = waiting.indexOf(execution)
+      if (at >= 0) waiting.splice(at, 1)
+      if (current === execution) current = undefined
+      accepted--
+      execution.end({ status: 'interrupted' })
+      execution.release()
+    },
+    restore(recovery, asking, quietMs) {
+      accepted = recovery.accepted
+      for (const recovered of recovery.executions) {
+        const { id, codeId, count } = recovered.record
+        const code = recovered.state === 'waiting' ? (recovered.record.code ?? '') : ''
+        const mayBeHeld = held.take(toHeldCharacters(code))
+        const execution = new Execution(code, codeId, { id, count, held, onPressure, onRecord })
+        execution.restore(recovered, asking, quietMs)
+        if (!mayBeHeld) {
+          // Settings were changed meanwhile. It gives back at its end what it has not taken.
+          held.give(-toHeldCharacters(code))
+          execution.endBy('restart')
+        }
+        if (execution.ended) keepEnded(execution)
+        else if (recovered.state === 'running') current = execution
+        else waiting.push(execution)
+      }
+      for (const event of recovery.unowned) this.streamUnowned(event)
+    },
+    startNext(oomKills) {
       current = waiting.shift()
       if (!current) return undefined
-      current.start()
-      for (const name of ['stdout', 'stderr'] as const)
-        if (unowned[name] !== '') current.add({ type: 'stream', name, text: unowned[name] })
+      current.start({ unowned, oomKills })
       dropUnowned()
       return current
     },
-    endCurrent,
+    finishCurrent(reply) {
+      if (!current) return
+      current.finish(reply)
+      keep(current)
+      current = undefined
+    },
     cancel(execution) {
       const at = waiting.indexOf(execution)
       if (at < 0) return false
       waiting.splice(at, 1)
-      keep(execution, { status: 'interrupted' })
+      execution.endBy('interrupt')
+      onRecord(execution)
+      keep(execution)
       return true
     },
     endAll(end) {
-      endCurrent(end)
-      for (const execution of waiting.splice(0)) keep(execution, end)
+      for (const execution of takeAll()) {
+        execution.end(end)
+        keep(execution)
+      }
+    },
+    endByRestart(ofAll) {
+      const kept = ofAll ? [] : waiting.splice(0)
+      for (const execution of takeAll()) {
+        execution.endBy('restart')
+        onRecord(execution)
+        keep(execution)
+      }
+      waiting.push(...kept)
+    },
+    get firstKept() {
+      return Math.min(accepted + 1, ...known().map(({ count }) => count))
+    },
+    leave() {
+      for (const execution of known()) execution.leave()
     },
     ended: () => [...ended],
     streamUnowned({ name, text }) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { Isolation } from '@cob/protocol'
+import type { Attached, Isolation } from '@cob/protocol'
 import type { Backend, Sandbox, SandboxLimits, Usage } from '../backend/backend.ts'
-import type { AgentLink, AgentOutput } from '../channel/agent-link.ts'
+import { type AgentLink, type AgentOutput, adoptAgentLink } from '../channel/agent-link.ts'
 import { type AgentStream, createAgentStream } from '../channel/agent-stream.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { AgentFault } from '../observe/observer.ts'
@@ -11,6 +11,8 @@ import { type Candidate, removeCandidate } from './warm-pool.ts'
 const START_TIMEOUT_MS = 30_000
 /** The same for one that was ready already; another is taken then. */
 const WARM_START_TIMEOUT_MS = 2000
+/** How long an agent that has been there all the time may take: the machine may be busy. */
+const ADOPT_TIMEOUT_MS = 10_000
 /** How long a question about typed code may take before it is interrupted. */
 const ANSWER_TIMEOUT_MS = 4000
 const SIGKILL = 9
@@ -18,6 +20,8 @@ const NO_USAGE: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
 
 /** What the interpreter says of executions; its own state is told otherwise. */
 export type InterpreterOutput = Exclude<AgentOutput, { type: 'status' }>
+
+type OnAdopted = (attached: Attached, events: readonly AgentOutput[]) => void
 
 export interface InterpreterOptions {
   readonly backend: Backend
@@ -42,7 +46,17 @@ export interface Interpreter {
   readonly isolation: Isolation | undefined
   /** Takes a sandbox and waits until the interpreter answers. After a failure `destroy` must still be called. */
   start(): Promise<void>
-  execute(executionId: string, code: string): void
+  /**
+   * Takes the sandbox that another server described. `onAdopted` is called with what the agent says and the events it had until then; those that
+   * follow come as always. Rejects where there is no sandbox; an agent that does not answer is told by `onDeath`.
+   */
+  adopt(sandbox: unknown, oomKills: number, onAdopted: OnAdopted): Promise<void>
+  /** See `Backend.describe`. */
+  describe(): unknown
+  /** Lets go of the sandbox, which runs on for another server. Undefined where there is none, or it cannot be adopted. */
+  release(): Sandbox | undefined
+  /** False: see `AgentLink.execute`. */
+  execute(executionId: string, code: string): boolean
   supplyInput(executionId: string, text: string): void
   /** Interrupts the code of this execution; nothing happens when it has ended meanwhile. */
   interrupt(executionId: string): Promise<void>
@@ -83,6 +97,13 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
     if (event.type !== 'status') options.onOutput(event)
     else if (event.state === 'dead' && !isRestarting) void died(event.signal ?? undefined)
   }
+  const onLost = (err: unknown): void => {
+    if (!isOver) {
+      logger.warn({ err }, 'The agent was lost.')
+      options.onFault('lost')
+    }
+    void died()
+  }
   const throwIfOver = (): void => {
     if (isOver) throw new Error('destroyed while it started')
   }
@@ -102,13 +123,7 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
     void made.exited.then(() => hear(died))
     attached.listen({
       onEvent: (event) => hear(() => onEvent(event)),
-      onLost: (err) => {
-        if (!isOver) {
-          logger.warn({ err }, 'The agent was lost.')
-          options.onFault('lost')
-        }
-        hear(died)
-      },
+      onLost: (err) => hear(() => onLost(err)),
     })
     // One that was ready has nothing more to get ready for.
     if (!candidate.isWarm || Object.keys(options.environ).length > 0)
@@ -147,9 +162,49 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       }
       await adopt(candidate, START_TIMEOUT_MS)
     },
+    async adopt(description, oomKills, onAdopted) {
+      const made = await backend.adopt(description)
+      const adopting = adoptAgentLink(() => backend.connect(made), ADOPT_TIMEOUT_MS)
+      const candidate = {
+        isWarm: false,
+        sandbox: Promise.resolve(made),
+        link: adopting.then(({ link }) => link),
+      }
+      candidate.link.catch(() => {})
+      taken = candidate
+      sandbox = made
+      oomKillsSurvived = oomKills
+      usage = await backend.usage(made)
+      try {
+        const { link: adopted, attached, events } = await adopting
+        if (isOver) return
+        link = adopted
+        adopted.listen({ onEvent, onLost })
+        onAdopted(
+          attached,
+          events.filter(({ seq }) => seq < attached.next),
+        )
+        for (const event of events) if (event.seq >= attached.next) onEvent(event)
+        if (attached.state === 'dead') {
+          const end = events.findLast((event) => event.type === 'status')
+          await died(end?.signal ?? undefined)
+        }
+        adopted.holdBack(false)
+        void made.exited.then(() => died())
+      } catch (err) {
+        onLost(err)
+      }
+    },
+    describe: () => sandbox && backend.describe(sandbox),
+    release() {
+      if (isOver || !sandbox || backend.describe(sandbox) === undefined) return undefined
+      isOver = true
+      link?.close()
+      return sandbox
+    },
     execute(executionId, code) {
       oomKillsSurvived = usage.oomKills
-      started().execute(executionId, code)
+      return started().execute(executionId, code)
     },
     supplyInput(executionId, text) {
       started()

@@ -1,19 +1,25 @@
 import { randomBytes } from 'node:crypto'
 import type { CreateKernel, Network, RunCode } from '@cob/protocol'
+import type { Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { SessionCount } from '../observe/session-metrics.ts'
+import type { ExecutionRecord, SessionRecord, SessionStore } from '../store/session-store.ts'
 import type { Execution } from './execution.ts'
 import { createHoldings } from './holdings.ts'
 import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
 import { createReaper } from './reaper.ts'
-import { Session } from './session.ts'
+import { Session, type SessionOptions } from './session.ts'
 import type { EventSource, Owner, Sessions } from './sessions.ts'
 import { isEnding } from './state.ts'
-import { createTombstones, goneError } from './tombstones.ts'
+import { createTombstones, type Ending, goneError, KEEP_MS } from './tombstones.ts'
 import { createWarmPool, type WarmPoolOptions } from './warm-pool.ts'
 
 export interface SessionsOptions extends WarmPoolOptions {
+  /** Where sessions are kept for another server; without it they end with this one. */
+  readonly store?: SessionStore
+  /** Of the machine, this time. */
+  readonly bootId: string
   readonly limits: LimitRanges
   /** What the kernels of an owner reach. */
   readonly networkOf: (owner: Owner) => Network
@@ -29,6 +35,19 @@ export interface SessionsOptions extends WarmPoolOptions {
   readonly maxHeldCharacters: number
 }
 
+/** For whoever opened them. */
+export interface SessionsOwner extends Sessions {
+  /** Takes over what an earlier server left in the store. Resolves when each goes on, or has ended with a reason. */
+  adopt(): Promise<void>
+  /**
+   * Ends all sessions. With `leave` they go on without a server until another one adopts them: whoever waits for one is told, and
+   * `release` it before this process ends.
+   */
+  close(options?: { readonly leave?: boolean }): Promise<void>
+  /** The sandboxes that are left to another server. */
+  release(): Sandbox[]
+}
+
 interface Entry {
   readonly owner: Owner
   readonly session: Session
@@ -37,19 +56,26 @@ interface Entry {
 }
 
 const NO_CAPACITY_RETRY_S = 5
+/** Sessions of an earlier server that are taken over at once. */
+const ADOPTED_AT_ONCE = 64
+const DROP_TOMBSTONES_EVERY_MS = 60_000
 
 /** All sessions of this server: who owns which, and how many there may be. */
-export function createSessions(options: SessionsOptions): Sessions {
+export function createSessions(options: SessionsOptions): SessionsOwner {
   const entries = new Map<string, Entry>()
-  const tombstones = createTombstones()
+  const { store, backend, logger } = options
+  const tombstones = createTombstones(store?.tombstones() ?? [])
   const holdings = createHoldings(options.maxHeldCharacters)
   const pool = createWarmPool(options)
   let closing = false
+  let isLeaving = false
+  let tombstonesDroppedAt = 0
 
   const isLive = ({ session }: Entry): boolean => !isEnding(session.state)
   const ownedBy = (owner: Owner): Entry[] => [...entries.values()].filter((entry) => entry.owner === owner)
 
   const find = (owner: Owner, kernelId: string): Session => {
+    if (isLeaving) throw CobError.of('shutting-down', {})
     const entry = entries.get(kernelId)
     if (entry?.owner === owner && isLive(entry) && entry.session.state !== 'starting') return entry.session
     throw goneError(kernelId, tombstones.find(kernelId, owner))
@@ -67,33 +93,20 @@ export function createSessions(options: SessionsOptions): Sessions {
       .flat()
       .join('').length
     if (!held.take(environCharacters)) throw CobError.of('too-much-held', {}, { retryAfterS: 1 })
-    const id = createKernelId()
-    const session: Session = new Session({
-      id,
+    const session = build(owner, {
+      id: createKernelId(),
       token: request.clientSessionToken ?? randomBytes(16).toString('base64url'),
       lang,
       limits,
-      take: () => pool.take(lang, options.networkOf(owner)),
       environ: request.environ ?? {},
-      processes: options.maxProcesses,
-      maxQueued: options.maxQueued,
-      maxUploadBytes: options.maxUploadBytes,
-      held,
-      backend: options.backend,
-      observer: options.observer,
-      logger: options.logger,
-      onEnding: (ending, executions) => {
-        tombstones.add(id, owner, ending, executions)
-        options.logger.info({ kernelId: id, owner, reason: ending.reason }, 'Session ends.')
-      },
     })
     const started = session.start().catch((cause) => {
       if (cause instanceof CobError) throw cause
-      options.logger.error(
-        { err: cause, kernelId: id, lang: lang.manifest.lang },
+      logger.error(
+        { err: cause, kernelId: session.id, lang: lang.manifest.lang },
         'The kernel could not be started.',
       )
-      options.observer.createFailed({ kernelId: id, lang: lang.manifest.lang })
+      options.observer.createFailed({ kernelId: session.id, lang: lang.manifest.lang })
       throw CobError.of(
         'kernel-start-failed',
         { lang: lang.manifest.lang },
@@ -101,12 +114,76 @@ export function createSessions(options: SessionsOptions): Sessions {
       )
     })
     const entry = { owner, session, started }
-    entries.set(id, entry)
+    entries.set(session.id, entry)
     void session.gone.then(() => {
-      entries.delete(id)
+      entries.delete(session.id)
       held.give(environCharacters)
     })
     return entry
+  }
+
+  const bury = (
+    kernelId: string,
+    owner: Owner,
+    { reason, at }: Ending,
+    executions: readonly Execution[],
+  ): void => {
+    tombstones.add(kernelId, owner, { reason, at }, executions)
+    try {
+      store?.endSession({ kernelId, owner, reason, at })
+    } catch (err) {
+      logger.error({ err, kernelId }, 'The end of a session could not be recorded.')
+    }
+    logger.info({ kernelId, owner, reason }, 'Session ends.')
+  }
+
+  const build = (
+    owner: Owner,
+    own: Pick<SessionOptions, 'id' | 'token' | 'lang' | 'limits' | 'environ'>,
+  ): Session =>
+    new Session({
+      ...own,
+      take: () => pool.take(own.lang, options.networkOf(owner)),
+      processes: options.maxProcesses,
+      maxQueued: options.maxQueued,
+      maxUploadBytes: options.maxUploadBytes,
+      held: holdings.of(owner),
+      store,
+      recordAs: { owner, bootId: options.bootId },
+      backend,
+      observer: options.observer,
+      logger,
+      onEnding: (ending, executions) => bury(own.id, owner, ending, executions),
+    })
+
+  /** Takes over one session of an earlier server; whatever hinders that, it has ended then, with a reason. */
+  const adopt = async (record: SessionRecord, executions: readonly ExecutionRecord[]): Promise<void> => {
+    const { kernelId, owner, token, limits, sandbox } = record
+    const lang = record.bootId === options.bootId ? await options.langs.find(record.lang)?.load() : undefined
+    if (!lang) {
+      const left = record.bootId === options.bootId ? await backend.adopt(sandbox).catch(() => {}) : undefined
+      if (left) await backend.destroy(left)
+      bury(kernelId, owner, { reason: 'server-shutdown', at: Date.now() }, [])
+      return
+    }
+    const session = build(owner, { id: kernelId, token, lang, limits, environ: {} })
+    entries.set(kernelId, { owner, session, started: Promise.resolve() })
+    void session.gone.then(() => entries.delete(kernelId))
+    await session.adopt(record, executions)
+  }
+
+  const recordUse = (): void => {
+    const used = [...entries.values()]
+      .map(({ session }) => session.takeUse())
+      .filter((use) => use !== undefined)
+    try {
+      if (used.length > 0) store?.useSessions(used)
+      if (performance.now() - tombstonesDroppedAt < DROP_TOMBSTONES_EVERY_MS) return
+      tombstonesDroppedAt = performance.now()
+      store?.dropTombstones(Date.now() - KEEP_MS)
+    } catch (err) {
+      logger.error({ err }, 'The use of sessions could not be recorded.')
+    }
   }
 
   const resolveLang = async (name: string): Promise<Lang> => {
@@ -132,9 +209,10 @@ export function createSessions(options: SessionsOptions): Sessions {
       tombstones.sweep()
       pool.sweep()
       for (const { session } of entries.values()) session.sweep()
+      recordUse()
     },
     observer: options.observer,
-    logger: options.logger,
+    logger: logger,
   })
 
   return {
@@ -155,13 +233,11 @@ export function createSessions(options: SessionsOptions): Sessions {
       const limits = resolveLimits(request.resourceLimits, options.limits, lang.manifest)
       const { session, started } = open(owner, request, lang, limits)
       await started
-      options.logger.info(
-        { requestId, kernelId: session.id, owner, lang: lang.manifest.lang },
-        'Session created.',
-      )
+      logger.info({ requestId, kernelId: session.id, owner, lang: lang.manifest.lang }, 'Session created.')
       return { kernelId: session.id, created: true }
     },
     async list(owner) {
+      if (isLeaving) throw CobError.of('shutting-down', {})
       const usable = ownedBy(owner).filter((entry) => isLive(entry) && entry.session.state !== 'starting')
       const told = await Promise.allSettled(usable.map(({ session }) => session.info()))
       // One that is rejected has ended just now.
@@ -203,21 +279,45 @@ export function createSessions(options: SessionsOptions): Sessions {
     touch: (owner, kernelId) => find(owner, kernelId).touch(),
     restart: async (owner, kernelId) => find(owner, kernelId).restart(),
     destroy: async (owner, kernelId) => find(owner, kernelId).end('user-requested'),
+    async adopt() {
+      const waiting = store?.liveSessions() ?? []
+      const count = waiting.length
+      const adoptNext = async (): Promise<void> => {
+        for (let next = waiting.pop(); next; next = waiting.pop()) {
+          const { session, executions } = next
+          await adopt(session, executions).catch((err) =>
+            logger.error({ err, kernelId: session.kernelId }, 'The sandbox could not be removed.'),
+          )
+        }
+      }
+      await Promise.all(Array.from({ length: ADOPTED_AT_ONCE }, adoptNext))
+      if (count > 0) logger.info({ count: entries.size, of: count }, 'Sessions of an earlier server go on.')
+    },
     warmUp: () => pool.open(),
     census: () => count([...entries.values()].map(({ session }) => session)),
     warm: () => pool.figures(),
-    async close() {
+    async close({ leave } = {}) {
       closing = true
+      isLeaving = leave === true
       reaper.close()
+      const staying = [...entries.values()].filter(
+        ({ session }) => !isLeaving || session.state === 'starting',
+      )
+      for (const { session } of isLeaving ? entries.values() : []) session.leave()
       const ends = await Promise.allSettled([
-        ...[...entries.values()].map(({ session }) => session.end('server-shutdown')),
+        ...staying.map(({ session }) => session.end('server-shutdown')),
         pool.close(),
       ])
       for (const end of ends) {
-        if (end.status === 'rejected')
-          options.logger.error({ err: end.reason }, 'A sandbox could not be removed.')
+        if (end.status === 'rejected') logger.error({ err: end.reason }, 'A sandbox could not be removed.')
       }
     },
+    release: () =>
+      isLeaving
+        ? [...entries.values()]
+            .map(({ session }) => session.release())
+            .filter((sandbox) => sandbox !== undefined)
+        : [],
   }
 }
 

@@ -9,11 +9,12 @@ import {
   type RunCode,
   type SessionEvent,
 } from '@cob/protocol'
-import type { Backend } from '../backend/backend.ts'
+import type { Backend, Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { ObservedSession, Observer } from '../observe/observer.ts'
+import type { ExecutionRecord, SessionRecord, SessionStore } from '../store/session-store.ts'
 import { createDeadline } from './deadline.ts'
 import type { Execution } from './execution.ts'
 import { createExecutions, type Executions } from './executions.ts'
@@ -21,6 +22,8 @@ import { createFiles, type Files } from './files.ts'
 import type { Held } from './holdings.ts'
 import { createInterpreter, type Interpreter, type InterpreterOutput } from './interpreter.ts'
 import type { SessionLimits } from './limits.ts'
+import { fromMachineTime, toMachineTime } from './machine-clock.ts'
+import { type Recovery, recover } from './recovery.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
 import { createTerminals, type OpenTerminal } from './terminals.ts'
 import { type Ending, goneError } from './tombstones.ts'
@@ -40,6 +43,10 @@ export interface SessionOptions {
   readonly maxUploadBytes: number
   /** What its owner may make the server keep. */
   readonly held: Held
+  /** Where it is kept for another server; undefined where none can have it. */
+  readonly store: SessionStore | undefined
+  /** What its record has besides. */
+  readonly recordAs: Pick<SessionRecord, 'owner' | 'bootId'>
   readonly backend: Backend
   readonly observer: Observer
   readonly logger: Logger
@@ -48,6 +55,10 @@ export interface SessionOptions {
 }
 
 const CPU_WEIGHT = 100
+/** Records of executions that are not kept any more are dropped so many at once. */
+const DROP_EVERY = 16
+/** Of the time of its last use, in its record. */
+const USE_PRECISION_MS = 5000
 const FRESH_MS = 1000
 /** When code that goes on after an interrupt is interrupted once more, and when its interpreter is restarted. */
 const INTERRUPT_AGAIN_MS = 1000
@@ -71,10 +82,11 @@ export class Session {
   readonly #executions: Executions
   readonly #watchers: Watchers
   readonly #interpreter: Interpreter
-  readonly #createdAt = performance.now()
+  #createdAt = performance.now()
   readonly #queryDeadline: ReturnType<typeof createDeadline>
   #lastOutputAt = this.#createdAt
   #lastQueryAt = this.#createdAt
+  #recordedUseAt = this.#createdAt
   #sampledAt = 0
   #state: SessionState = 'starting'
   #restarting: Promise<void> | undefined
@@ -94,12 +106,8 @@ export class Session {
       maxQueued: options.maxQueued,
       held: options.held,
       onPressure: (isPressing) => this.#interpreter.holdBack(isPressing),
-      onEnd: (execution, end) =>
-        this.#observer.executed(
-          this.#observed,
-          execution,
-          end.status === 'terminated' ? end.reason : end.status,
-        ),
+      onEnd: (execution) => this.#observer.executed(this.#observed, execution, execution.outcome),
+      onRecord: (execution) => this.#recordLater(execution),
     })
     this.gone = this.#gone.promise
     this.#interpreter = createInterpreter({
@@ -143,6 +151,7 @@ export class Session {
     try {
       await this.#interpreter.start()
       this.#throwIfEnding()
+      this.#record()
       this.#become('idle')
       const durationMs = performance.now() - this.#createdAt
       this.#observer.created(this.#observed, { isWarm: this.#interpreter.isWarm, durationMs })
@@ -151,6 +160,75 @@ export class Session {
       await this.end('crashed')
       throw wasAsked ? this.#goneError() : cause
     }
+  }
+
+  /**
+   * Takes the sandbox of a session that another server had, and goes on where it is. Never rejects: one that cannot be had, or that ended
+   * meanwhile, ends with the reason, and nothing is left of it.
+   */
+  async adopt(record: SessionRecord, executions: readonly ExecutionRecord[]): Promise<void> {
+    this.#createdAt = fromMachineTime(record.bornAt)
+    this.#recordedUseAt = fromMachineTime(record.usedAt)
+    const oomKills = executions.findLast(({ startedAt }) => startedAt !== null)?.oomKills ?? 0
+    let isAdopted = false
+    try {
+      await this.#interpreter.adopt(record.sandbox, oomKills, (attached, events) => {
+        isAdopted = true
+        const recovery = recover(executions, attached, events)
+        const last = events.findLast(({ type }) => type !== 'fail' && type !== 'status')
+        this.#lastOutputAt = Math.max(this.#createdAt, performance.now() - attached.quietMs)
+        const hasEnded = last?.type === 'execute_reply' || last?.type === 'input_request'
+        this.#lastQueryAt = Math.max(
+          this.#recordedUseAt,
+          ...executions.map(({ acceptedAt }) => fromMachineTime(acceptedAt)),
+          hasEnded ? this.#lastOutputAt : this.#createdAt,
+        )
+        this.#takeUp(recovery, attached.asking, attached.quietMs)
+      })
+      if (!isAdopted) await this.#gone.promise
+    } catch (err) {
+      this.#logger.warn({ err }, 'A session of an earlier server could not be adopted.')
+      await this.end('server-shutdown').catch((error) =>
+        this.#logger.error({ err: error }, 'The sandbox could not be removed.'),
+      )
+    }
+  }
+
+  #takeUp(recovery: Recovery, asking: boolean, quietMs: number): void {
+    this.#executions.restore(recovery, asking, quietMs)
+    this.#become('idle')
+    const { current } = this.#executions
+    if (current) {
+      this.#become('busy')
+      this.#queryDeadline.start(this.limits.queryTimeoutMs - current.ranMs)
+      if (asking) {
+        this.#queryDeadline.pause()
+        this.#become('waiting-input')
+      }
+    }
+    if (recovery.isBroken) this.#endSoon('crashed')
+    else if (recovery.needsRestart)
+      this.#restartOnce(false).catch((err) => this.#logger.error({ err }, 'The kernel did not restart.'))
+    else if (!current) this.#runNext(this.#lastQueryAt)
+  }
+
+  /** Whoever waits is told that this server ends, and goes on at another one. */
+  leave(): void {
+    this.#executions.leave()
+  }
+
+  /** Lets go of the sandbox; see `Interpreter.release`. */
+  release(): Sandbox | undefined {
+    if (isEnding(this.#state) || this.#state === 'starting') return undefined
+    this.#queryDeadline.stop()
+    return this.#interpreter.release()
+  }
+
+  /** What is to be recorded of its use, if that is another time than was. */
+  takeUse(): Pick<SessionRecord, 'kernelId' | 'usedAt'> | undefined {
+    if (this.#lastQueryAt - this.#recordedUseAt < USE_PRECISION_MS || isEnding(this.#state)) return undefined
+    this.#recordedUseAt = this.#lastQueryAt
+    return { kernelId: this.id, usedAt: toMachineTime(this.#lastQueryAt) }
   }
 
   /**
@@ -173,8 +251,15 @@ export class Session {
     if (!current && codeId === undefined && late?.endedAsking) return late
     if (code === '' && codeId !== undefined) throw CobError.of('no-such-execution', { id: this.id, codeId })
     const execution = this.#executions.add(this.id, code, codeId)
+    try {
+      if (this.#state === 'idle') this.#runNext()
+      else this.#recordExecution(execution)
+    } catch (cause) {
+      this.#executions.retract(execution)
+      throw cause
+    }
     this.#observer.submitted(this.#observed, execution)
-    this.#runNext()
+    if (execution.count % DROP_EVERY === 0) this.#dropRecords()
     return execution
   }
 
@@ -241,7 +326,11 @@ export class Session {
   /** Resolves when a new interpreter answers. Concurrent calls share one restart. */
   restart(): Promise<void> {
     this.#throwIfEnding()
-    this.#restarting ??= this.#restart().finally(() => {
+    return this.#restartOnce(true)
+  }
+
+  #restartOnce(ofAll: boolean): Promise<void> {
+    this.#restarting ??= this.#restart(ofAll).finally(() => {
       this.#restarting = undefined
     })
     return this.#restarting
@@ -335,18 +424,26 @@ export class Session {
     })
   }
 
-  #runNext(): void {
-    this.#lastQueryAt = performance.now()
+  /** Throws `not-recorded`, where the next one had not been accepted before. */
+  #runNext(at: number = performance.now()): void {
+    this.#lastQueryAt = at
     if (this.#state !== 'idle') return
-    const next = this.#executions.startNext()
+    const next = this.#executions.startNext(this.#interpreter.usage.oomKills)
     if (!next) return
+    // One that waited has a record. Should this process end before the agent has it, it waits again.
+    if (!next.isRecorded) {
+      next.handedOver(true)
+      this.#recordExecution(next)
+    }
     this.#become('busy')
     this.#queryDeadline.start(this.limits.queryTimeoutMs)
-    this.#interpreter.execute(next.id, next.code)
+    const isWithAgent = this.#interpreter.execute(next.id, next.code)
+    if (next.handedOver(isWithAgent)) this.#recordLater(next)
   }
 
   #stopWaiting(execution: Execution): void {
     execution.inputSupplied()
+    this.#recordLater(execution)
     this.#lastQueryAt = performance.now()
     this.#become('busy')
     this.#queryDeadline.resume()
@@ -355,6 +452,49 @@ export class Session {
   #supplyInput(execution: Execution, text: string): void {
     this.#stopWaiting(execution)
     this.#interpreter.supplyInput(execution.id, text)
+  }
+
+  #record(): void {
+    const { store, recordAs } = this.#options
+    const sandbox = this.#interpreter.describe()
+    if (!store || sandbox === undefined) return
+    const bornAt = toMachineTime(this.#createdAt)
+    recorded(() =>
+      store.addSession({
+        kernelId: this.id,
+        ...recordAs,
+        token: this.token,
+        lang: this.lang.manifest.lang,
+        limits: this.limits,
+        createdAt: Date.now(),
+        bornAt,
+        usedAt: bornAt,
+        sandbox,
+      }),
+    )
+  }
+
+  /** Throws `not-recorded`. */
+  #recordExecution(execution: Execution): void {
+    recorded(() => this.#options.store?.putExecution(execution.toRecord(this.id)))
+    execution.isRecorded = true
+  }
+
+  /** Where nobody can be refused any more. */
+  #recordLater(execution: Execution): void {
+    try {
+      this.#recordExecution(execution)
+    } catch (err) {
+      this.#logger.error({ err }, 'An execution could not be recorded.')
+    }
+  }
+
+  #dropRecords(): void {
+    try {
+      this.#options.store?.dropExecutions(this.id, this.#executions.firstKept)
+    } catch (err) {
+      this.#logger.error({ err }, 'Records of executions could not be dropped.')
+    }
   }
 
   #onOutput(event: InterpreterOutput): void {
@@ -369,11 +509,8 @@ export class Session {
         break
       case 'execute_reply':
         this.#queryDeadline.stop()
-        this.#executions.endCurrent({
-          status: event.status === 'interrupted' ? 'interrupted' : 'finished',
-          ...(event.files && event.files.length > 0 && { files: event.files }),
-          ...(event.moreFiles && { moreFiles: true }),
-        })
+        this.#executions.finishCurrent(event)
+        if (current.handedOver(true)) this.#recordLater(current)
         this.#become('idle')
         this.#runNext()
         break
@@ -388,18 +525,20 @@ export class Session {
   }
 
   #awaitInput(execution: Execution, prompt: string, password: boolean): void {
-    if (this.#state !== 'busy') return
-    this.#queryDeadline.pause()
+    // Another thread of the code may ask while one does.
+    if (this.#state === 'busy') {
+      this.#queryDeadline.pause()
+      this.#become('waiting-input')
+    }
     this.#lastQueryAt = performance.now()
-    this.#become('waiting-input')
     execution.requestInput(prompt, password)
   }
 
-  async #restart(): Promise<void> {
+  async #restart(ofAll: boolean): Promise<void> {
     if (!canBecome(this.#state, 'restarting')) throw this.#goneError()
     this.#queryDeadline.stop()
     this.#become('restarting')
-    this.#executions.endAll({ status: 'terminated', reason: 'restarted' })
+    this.#executions.endByRestart(ofAll)
     try {
       await this.#interpreter.restart()
     } catch (cause) {
@@ -463,6 +602,16 @@ export class Session {
 
   #throwIfEnding(): void {
     if (isEnding(this.#state)) throw this.#goneError()
+  }
+}
+
+/** What another server must know before a client does. Throws `not-recorded`. */
+function recorded(write: () => void): void {
+  try {
+    write()
+  } catch (cause) {
+    const problem = cause instanceof Error ? cause.message : String(cause)
+    throw CobError.of('not-recorded', { problem }, { cause, retryAfterS: 1 })
   }
 }
 

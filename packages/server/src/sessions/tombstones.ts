@@ -1,5 +1,6 @@
 import type { EndReason } from '@cob/protocol'
 import { CobError } from '../errors.ts'
+import type { TombstoneRecord } from '../store/session-store.ts'
 import type { Execution } from './execution.ts'
 import { totalCharacters } from './executions.ts'
 
@@ -16,7 +17,7 @@ interface Tombstone extends Ending {
 }
 
 /** The reason of an end is told for at least this long. */
-const KEEP_MS = 3_600_000
+export const KEEP_MS = 3_600_000
 /** About 300 bytes each; ends at the rate of 55 a second are remembered for the full hour. */
 const MAX_TOMBSTONES = 200_000
 const KEEP_RESULTS_MS = 300_000
@@ -34,8 +35,11 @@ export interface Tombstones {
   sweep(): void
 }
 
-export function createTombstones(): Tombstones {
-  const tombstones = new Map<string, Tombstone>()
+/** With those that an earlier server left, oldest first. */
+export function createTombstones(earlier: readonly TombstoneRecord[]): Tombstones {
+  const tombstones = new Map<string, Tombstone>(
+    earlier.map(({ kernelId, ...rest }) => [kernelId, { ...rest, executions: [] }]),
+  )
   const withResults: Tombstone[] = []
   const find = (kernelId: string, owner: string): Tombstone | undefined => {
     const tombstone = tombstones.get(kernelId)

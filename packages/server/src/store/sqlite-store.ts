@@ -1,6 +1,7 @@
 import { closeSync, fchmodSync, openSync } from 'node:fs'
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { NETWORKS } from '@cob/protocol'
+import { createSqliteSessionStore, SESSION_TABLES } from './sqlite-session-store.ts'
 import type { Key, Store } from './store.ts'
 
 /** Forward only: the database's `user_version` counts those that ran. */
@@ -13,6 +14,7 @@ const MIGRATIONS = [
      disabled_at INTEGER
    ) STRICT, WITHOUT ROWID`,
   'ALTER TABLE keys ADD COLUMN network TEXT',
+  SESSION_TABLES,
 ]
 const BUSY_TIMEOUT_MS = 5000
 
@@ -30,6 +32,7 @@ export function createSqliteStore(file: string): Store {
     db.close()
     throw error
   }
+  const sessions = openSessions(db, file)
   const insert = db.prepare(
     'INSERT INTO keys (access_key, secret_key, name, created_at, disabled_at, network) VALUES (?, ?, ?, ?, ?, ?)',
   )
@@ -46,8 +49,23 @@ export function createSqliteStore(file: string): Store {
     },
     listKeys: () => selectAll.all().map(toKey),
     disableKey: (accessKey, at) => disable.run(at, accessKey).changes > 0,
-    close: () => db.close(),
+    sessions: createSqliteSessionStore(sessions),
+    close() {
+      if (sessions !== db) sessions.close()
+      db.close()
+    },
   }
+}
+
+/**
+ * A second connection, which does not wait for the disk at each commit: what it writes is of use for as long as the machine runs, and
+ * survives the end of this process. A database in memory has one connection.
+ */
+function openSessions(db: DatabaseSync, file: string): DatabaseSync {
+  if (file === ':memory:') return db
+  const sessions = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  sessions.exec('PRAGMA synchronous = NORMAL')
+  return sessions
 }
 
 /** Made here, so that it never exists with another mode; a copy put back from elsewhere may have come with one. */

@@ -1,4 +1,5 @@
 import type { Network } from '@cob/protocol'
+import type { SessionStore } from './session-store.ts'
 
 /** Who may use the API. Times are ms since the epoch. */
 export interface Key {
@@ -20,5 +21,6 @@ export interface Store {
   listKeys(): Key[]
   /** False if there is no such key. Disabling twice keeps the first time. */
   disableKey(accessKey: string, at: number): boolean
+  readonly sessions: SessionStore
   close(): void
 }

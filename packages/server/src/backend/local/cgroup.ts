@@ -34,6 +34,7 @@ export interface CgroupBase {
 
 /** The cgroups of one sandbox: one directory in every hierarchy that has a controller for us. */
 export interface Cgroup {
+  readonly parts: readonly CgroupBase[]
   /** Moves a process in; what it starts afterwards is in as well. */
   join(pid: number): Promise<void>
   /** Applies limits. Rejects when the processes already use more memory than `limits` allow. */
@@ -50,9 +51,21 @@ export interface Cgroup {
 
 /** Creates the directories of one sandbox. Rejects with nothing left behind. */
 export async function createCgroup(bases: readonly CgroupBase[], id: string): Promise<Cgroup> {
+  const cgroup = openCgroup(bases.map((base) => ({ ...base, dir: join(base.dir, id) })))
+  try {
+    for (const { dir } of cgroup.parts) await mkdir(dir)
+  } catch (error) {
+    await cgroup.remove()
+    throw error
+  }
+  return cgroup
+}
+
+/** The cgroups whose directories these are, whether they are there or not. */
+export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
   const applied = new Map<Controller, number>()
-  const parts = bases.map((base) => ({ ...base, dir: join(base.dir, id) }))
-  const cgroup: Cgroup = {
+  return {
+    parts,
     async join(pid) {
       await Promise.all(parts.map(({ dir }) => writeFile(join(dir, 'cgroup.procs'), String(pid))))
     },
@@ -79,13 +92,6 @@ export async function createCgroup(bases: readonly CgroupBase[], id: string): Pr
       for (const { dir } of parts) await removeGroup(dir)
     },
   }
-  try {
-    for (const { dir } of parts) await mkdir(dir)
-  } catch (error) {
-    await cgroup.remove()
-    throw error
-  }
-  return cgroup
 }
 
 /** Member processes of one group; empty when the group is gone. */

@@ -21,6 +21,8 @@ const TOOLS: readonly (readonly [string, string])[] = [
 
 const READY_FD = 3
 const EXIT_FD = 4
+/** Waits to be moved to its cgroup; nobody need be there to read its complaints. */
+const HELD = 'trap \'\' PIPE; read -r go || exit 1; exec "$@" </dev/null'
 const START_TIMEOUT_MS = 10_000
 
 /** Whether sessions can have a network here; not having it is a fault only where it is `wanted`. */
@@ -71,11 +73,20 @@ export interface Egress {
   end(): Promise<void>
 }
 
+export interface EgressOptions {
+  /** Of a process in the network namespace. */
+  readonly pid: number
+  /** Gives the process the limits of the sandbox, before it does anything. */
+  readonly join: (pid: number) => Promise<void>
+  /** It ends with this process. */
+  readonly endWithServer: boolean
+}
+
 /**
- * Connects the network namespace of process `pid` to the outside by slirp4netns, run with `join`ed limits. Rejects
- * with `network-unavailable` and what slirp4netns said.
+ * Connects the network namespace of a process to the outside by slirp4netns. Rejects with `network-unavailable` and what slirp4netns
+ * said.
  */
-export async function openEgress(pid: number, join: (pid: number) => Promise<void>): Promise<Egress> {
+export async function openEgress({ pid, join, endWithServer }: EgressOptions): Promise<Egress> {
   const options = [
     '--configure',
     '--mtu=65520',
@@ -84,19 +95,22 @@ export async function openEgress(pid: number, join: (pid: number) => Promise<voi
     // For an ordinary user it wants a root in the user namespace, and there is none.
     ...(process.getuid?.() === 0 ? ['--enable-sandbox'] : []),
   ]
-  const fds = [`--ready-fd=${READY_FD}`, `--exit-fd=${EXIT_FD}`]
+  const fds = [`--ready-fd=${READY_FD}`, ...(endWithServer ? [`--exit-fd=${EXIT_FD}`] : [])]
   const where = [
     '--enable-ipv6',
     '--netns-type=path',
     `--userns-path=/proc/${pid}/ns/user`,
     `/proc/${pid}/ns/net`,
   ]
-  const child = spawn(SLIRP, [...options, ...fds, ...where, 'tap0'], {
+  const command = [SLIRP, ...options, ...fds, ...where, 'tap0']
+  const child = spawn('/bin/sh', ['-c', HELD, 'sh', ...command], {
     cwd: '/',
     detached: true,
     env: {},
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'ignore', 'pipe', 'pipe', endWithServer ? 'pipe' : 'ignore'],
   })
+  // It died; that it is not ready tells.
+  child.stdin?.on('error', () => {})
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve())
     child.once('error', () => resolve())
@@ -109,8 +123,12 @@ export async function openEgress(pid: number, join: (pid: number) => Promise<voi
     },
   }
   try {
-    await isReady(child, exited)
+    if (child.pid === undefined)
+      throw CobError.of('network-unavailable', { problem: 'no process can be started' })
+    // Should this server die before, the shell finds nothing to read; later, the cgroup tells whose it is.
     await join(egress.pid)
+    child.stdin?.end('go\n')
+    await isReady(child, exited)
     return egress
   } catch (error) {
     await egress.end()

@@ -10,8 +10,10 @@ import { type Check, type OnCheck, toError } from '../check.ts'
 import type { ProcessLimits, StorageLimits } from './bubblewrap-arguments.ts'
 import type { CgroupBase, Controller } from './cgroup.ts'
 import { type CgroupProbe, findOwnCgroups, probeCgroups } from './cgroup-probe.ts'
+import { parseDescription } from './description.ts'
 import { findInheritableDescriptors } from './descriptors.ts'
 import { checkEgress } from './egress.ts'
+import { createExitWatch } from './exit-watch.ts'
 import {
   checkBubblewrap,
   checkCgroups,
@@ -48,6 +50,8 @@ export interface HostOptions {
   readonly allowUnenforced?: boolean
   /** Sandboxes end with this process, also when it is killed: for a data directory that no later server will sweep. */
   readonly endWithServer?: boolean
+  /** Descriptions of sandboxes that an earlier server left and that are to be adopted; what else it left is removed. */
+  readonly kept?: readonly unknown[]
   /** Hold between `prepare` and `assign`. */
   readonly unassignedLimits?: SandboxLimits
   readonly storage?: StorageLimits
@@ -90,7 +94,9 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const name = `cob-${createHash('sha256').update(dataDir).digest('hex').slice(0, 12)}`
   const own = findOwnCgroups()
   const baseDirs = own.map(({ dir }) => join(dir, name))
-  const swept = await sweepLeftovers({ baseDirs, name, recordFile: join(dataDir, 'cgroups') })
+  const kept = (options.kept ?? []).map(parseDescription).filter((each) => each !== undefined)
+  const keep = new Set(kept.map(({ id }) => id))
+  const swept = await sweepLeftovers({ baseDirs, name, recordFile: join(dataDir, 'cgroups'), keep })
   if (swept.length > 0) log.warn({ sandboxes: swept }, 'removed sandboxes that an earlier server left')
 
   const hasOwnUids = process.getuid?.() === 0 && !without.has('own-uid')
@@ -119,16 +125,22 @@ export async function openHost(options: HostOptions): Promise<Host> {
   if (!egress.ok) throw toError('Kernels cannot have network access on this host:', [egress])
 
   const sockets = openSocketDirectory(join(dataDir, 'run'))
-  await sockets.clear()
+  await sockets.clear(keep)
   const locks = createLockGuard(name, log)
+  const exits = createExitWatch()
+  const ownUids = hasOwnUids ? createUids(uids.base, uids.count) : undefined
+  for (const { uid } of kept) if (uid !== null) ownUids?.claim(uid)
+  // Without a cgroup nobody could find it again.
+  const dieWithParent = options.endWithServer === true || probe.bases.length === 0
   return {
+    name,
+    exits,
     bubblewrap: {
       bwrapPath,
       layout: await createRootLayout(join(dataDir, 'etc')),
       storage: options.storage ?? STORAGE,
       processLimits: options.processLimits ?? PROCESS_LIMITS,
-      // Without a cgroup nobody could find it again.
-      dieWithParent: options.endWithServer === true || probe.bases.length === 0,
+      dieWithParent,
       seccompFilter: hasFilter ? SECCOMP_FILTER : undefined,
       without,
       inheritable: without.has('closed-descriptors') ? [] : findInheritableDescriptors(),
@@ -137,11 +149,12 @@ export async function openHost(options: HostOptions): Promise<Host> {
       .map((base) => leaveOut(base, without))
       .filter(({ controllers }) => controllers.length > 0),
     sockets,
-    uids: hasOwnUids ? createUids(uids.base, uids.count) : undefined,
+    uids: ownUids,
     unassignedLimits: options.unassignedLimits ?? UNASSIGNED_LIMITS,
     isolation: toIsolation(probe, { hasOwnUids, hasFilter: filter.ok }),
     async close() {
       locks.close()
+      exits.close()
       sockets.close()
       await removeBases(probe)
     },

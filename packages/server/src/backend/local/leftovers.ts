@@ -11,25 +11,29 @@ const SWEEP_MS = 5000
  * Kills and removes the sandboxes of an earlier server that used the same data directory: it may have been
  * killed, and they outlive it. They are what is below the directories called `name` that this server
  * makes (`baseDirs`) or that the earlier one wrote down in `recordFile`, as its own cgroup may have been
- * another. Then writes down this server's. Resolves with the ids of what it removed.
+ * another. Those whose ids are to `keep` stay. Then writes down this server's directories, and those where something stays. Resolves with
+ * the ids of what it removed.
  */
 export async function sweepLeftovers(options: {
   readonly baseDirs: readonly string[]
   readonly name: string
   readonly recordFile: string
+  readonly keep: ReadonlySet<string>
 }): Promise<string[]> {
-  const { baseDirs, name, recordFile } = options
+  const { baseDirs, name, recordFile, keep } = options
   const earlier = readLines(recordFile).filter((dir) => basename(dir) === name && !baseDirs.includes(dir))
   const swept = new Set<string>()
   for (const base of [...baseDirs, ...earlier]) {
     for (const id of listGroups(base)) {
+      if (keep.has(id)) continue
       await emptyGroup(join(base, id))
       await removeGroup(join(base, id))
       swept.add(id)
     }
   }
   for (const base of earlier) await rmdir(base).catch(() => {})
-  await writeFile(`${recordFile}.new`, baseDirs.map((dir) => `${dir}\n`).join(''))
+  const inUse = earlier.filter((base) => listGroups(base).length > 0)
+  await writeFile(`${recordFile}.new`, [...baseDirs, ...inUse].map((dir) => `${dir}\n`).join(''))
   await rename(`${recordFile}.new`, recordFile)
   return [...swept]
 }

@@ -2,6 +2,7 @@ import type { Network } from '@cob/protocol'
 import { CobError } from '../../errors.ts'
 import type { Backend, Profile, Sandbox } from '../backend.ts'
 import { toError } from '../check.ts'
+import { parseDescription } from './description.ts'
 import { checkEgress } from './egress.ts'
 import { type HostOptions, openHost } from './host.ts'
 import { checkSandbox } from './host-checks.ts'
@@ -36,7 +37,7 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
     const prepare = async (profile: Profile, network: Network = 'none'): Promise<LocalSandbox> => {
       if (closing) throw new Error('the local backend is closed')
       if (network === 'egress') assertEgress()
-      const sandbox = createLocalSandbox(host, profile, network)
+      const sandbox = createLocalSandbox(host, { profile, network })
       live.set(sandbox.id, sandbox)
       const timer = setTimeout(() => void destroy(sandbox).catch(() => {}), START_TIMEOUT_MS)
       try {
@@ -50,6 +51,21 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
       }
     }
 
+    const adopt = async (description: unknown): Promise<LocalSandbox> => {
+      const described = parseDescription(description)
+      if (!described) throw new Error('this describes no sandbox of the local backend')
+      if (closing || live.has(described.id)) throw new Error(`sandbox ${described.id} cannot be adopted now`)
+      const sandbox = createLocalSandbox(host, { adopt: described })
+      live.set(sandbox.id, sandbox)
+      try {
+        await sandbox.started
+        return sandbox
+      } catch (error) {
+        await destroy(sandbox)
+        throw error
+      }
+    }
+
     // Nothing else tells whether this host lets us.
     const tried = await prepare({ name: 'probe', argv: ['/bin/sleep', '60'], files: [] })
       .then(destroy)
@@ -59,6 +75,8 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
     return {
       name: 'local',
       prepare,
+      adopt,
+      describe: (sandbox) => find(sandbox).describe(),
       assign: async (sandbox, limits) => find(sandbox).limit(limits),
       connect: async (sandbox) => find(sandbox).connect(),
       usage: async (sandbox) => find(sandbox).usage(),
@@ -67,8 +85,9 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
         const found = live.get(sandbox.id)
         if (found) await destroy(found)
       },
-      close() {
+      close(keep = []) {
         closing ??= (async () => {
+          for (const { id } of keep) live.delete(id)
           const results = await Promise.allSettled([...live.values()].map(destroy))
           await host.close()
           const failed = results.filter((result) => result.status === 'rejected')

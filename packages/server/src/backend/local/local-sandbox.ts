@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { basename, dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Isolation, Network } from '@cob/protocol'
 import type { Profile, Sandbox, SandboxLimits, Usage } from '../backend.ts'
 import { type BubblewrapHost, type HeldBubblewrap, spawnBubblewrap } from './bubblewrap.ts'
-import { type Cgroup, type CgroupBase, createCgroup } from './cgroup.ts'
-import { currentEgressRules, type Egress, openEgress } from './egress.ts'
-import { kill, killSame, readProcessTree, readStartTime } from './processes.ts'
+import { type Cgroup, type CgroupBase, createCgroup, openCgroup, readPids } from './cgroup.ts'
+import { findController, nameController } from './cgroup-controllers.ts'
+import type { LocalDescription } from './description.ts'
+import { currentEgressRules, openEgress } from './egress.ts'
+import type { ExitWatch } from './exit-watch.ts'
+import { type Identity, identify, isAlive, kill, killSame, readProcessTree } from './processes.ts'
 import type { SocketDirectory } from './socket-directory.ts'
 import type { Uids } from './uids.ts'
 
@@ -15,6 +20,9 @@ const MAX_CPU_WEIGHT = 10_000
 
 /** What sandboxes of this host are made of. */
 export interface SandboxHost {
+  /** Of the directories that hold the cgroups of sandboxes. */
+  readonly name: string
+  readonly exits: ExitWatch
   readonly bubblewrap: BubblewrapHost
   readonly cgroups: readonly CgroupBase[]
   readonly sockets: SocketDirectory
@@ -34,22 +42,39 @@ export interface LocalSandbox extends Sandbox {
   connect(): Promise<Socket>
   usage(): Usage
   freeMemory(): number
+  /** Once it is started; undefined where nobody could adopt it. */
+  describe(): LocalDescription | undefined
   /** See `Backend.destroy`; concurrent calls share one promise, a failed one may be repeated. */
   destroy(): Promise<void>
 }
 
-/** Starts making a sandbox. Never throws; see {@link LocalSandbox.started}. */
-export function createLocalSandbox(host: SandboxHost, profile: Profile, network: Network): LocalSandbox {
-  const id = randomBytes(12).toString('hex')
+/** What a sandbox is to be: a new one, or one that is there. */
+export type LocalSandboxSource =
+  | { readonly profile: Profile; readonly network: Network }
+  | { readonly adopt: LocalDescription }
+
+/** The outer bubblewrap process. */
+interface Outer {
+  readonly pid: number
+  kill(): void
+  hasEnded(): boolean
+}
+
+/** Starts making, or taking over, a sandbox. Never throws; see {@link LocalSandbox.started}. */
+export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource): LocalSandbox {
+  const adopted = 'adopt' in source ? source.adopt : undefined
+  const network = 'adopt' in source ? source.adopt.network : source.network
+  const isolation = adopted?.isolation ?? { ...host.isolation, network }
+  const id = adopted?.id ?? randomBytes(12).toString('hex')
   const exit = Promise.withResolvers<void>()
   let ended = false
   let destroying: Promise<void> | undefined
   let uid: number | undefined
   let cgroup: Cgroup | undefined
-  let outer: HeldBubblewrap | undefined
-  let egress: Egress | undefined
-  let inner: { readonly pid: number; readonly startTime: number | undefined } | undefined
-  let limits = host.unassignedLimits
+  let outer: Outer | undefined
+  let egress: { readonly pid: number; end(): Promise<void> } | undefined
+  let inner: Identity | undefined
+  let limits = adopted?.limits ?? host.unassignedLimits
   let lastUsage: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
 
   const assertWanted = (): void => {
@@ -62,30 +87,71 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
     limits = wanted
   }
 
-  const start = async (): Promise<void> => {
+  const hasExited = (): void => {
+    ended = true
+    exit.resolve()
+  }
+
+  const start = async (profile: Profile): Promise<void> => {
     uid = host.uids?.take()
     cgroup = await createCgroup(host.cgroups, id)
     await applyLimits(limits)
     assertWanted()
     const listening = await host.sockets.listen(id)
+    let held: HeldBubblewrap
     try {
       assertWanted()
-      outer = await spawnBubblewrap(host.bubblewrap, { profile, network, listeningFd: listening.fd, uid })
+      held = await spawnBubblewrap(host.bubblewrap, { profile, network, listeningFd: listening.fd, uid })
     } finally {
       listening.close()
     }
-    void outer.exited.then(() => {
-      ended = true
-      exit.resolve()
-    })
+    outer = { pid: held.pid, kill: held.kill, hasEnded: () => ended }
+    void held.exited.then(hasExited)
     assertWanted()
-    await cgroup.join(outer.pid)
+    await cgroup.join(held.pid)
     assertWanted()
-    const rules = network === 'egress' ? await connectNetwork(outer, cgroup) : ''
+    const rules = network === 'egress' ? await connectNetwork(held, cgroup) : ''
     assertWanted()
-    const { innerPid } = await outer.release(rules)
-    inner = { pid: innerPid, startTime: readStartTime(innerPid) }
+    const { innerPid } = await held.release(rules)
+    inner = identify(innerPid)
     assertWanted()
+  }
+
+  /** Takes over what is described, and what `destroy` needs first. */
+  const takeOver = async (described: LocalDescription): Promise<void> => {
+    uid = described.uid ?? undefined
+    const own = described.cgroups.filter(
+      ({ dir }) => basename(dir) === id && basename(dirname(dir)) === host.name,
+    )
+    cgroup = openCgroup(
+      own.map(({ dir, controllers }) => ({
+        dir,
+        controllers: controllers.map(findController).filter((each) => each !== undefined),
+      })),
+    )
+    const { outer: first, inner: agent, egress: carrier } = described
+    outer = { pid: first.pid, kill: () => killSame(first), hasEnded: () => !isAlive(first) }
+    inner = agent
+    if (carrier)
+      egress = {
+        pid: carrier.pid,
+        async end() {
+          killSame(carrier)
+        },
+      }
+    const groups = own.map(({ dir }) => ({ isThere: existsSync(dir), pids: readPids(dir) }))
+    if (groups.length < described.cgroups.length || groups.some(({ isThere }) => !isThere)) {
+      throw new Error(`sandbox ${id}: nothing is left of it`)
+    }
+    const living = [first, agent, ...(carrier ? [carrier] : [])].filter(isAlive)
+    if (living.some(({ pid }) => groups.some(({ pids }) => !pids.includes(pid)))) {
+      throw new Error(`sandbox ${id}: its processes are not in its cgroup`)
+    }
+    if (carrier && living.includes(first) && !living.includes(carrier)) {
+      throw new Error(`sandbox ${id}: the process that carries its traffic has ended`)
+    }
+    if (!living.includes(first)) hasExited()
+    else void host.exits.watch(first).then(hasExited)
   }
 
   /** Connects the network namespace that the process waits in; the rules it is to have. */
@@ -94,7 +160,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
       throw new Error('the network namespace could not be made')
     })
     await Promise.race([held.hasNetwork, died])
-    egress = await openEgress(held.pid, join)
+    egress = await openEgress({ pid: held.pid, join, endWithServer: host.bubblewrap.dieWithParent })
     return currentEgressRules()
   }
 
@@ -109,7 +175,7 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
   }
 
   const killAll = (): void => {
-    if (inner) killSame(inner.pid, inner.startTime)
+    if (inner) killSame(inner)
     const members = cgroup?.pids() ?? []
     // The outer process reaps the inner one, and goes by itself.
     const others = members.filter((pid) => pid !== outer?.pid && pid !== inner?.pid)
@@ -119,9 +185,11 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
 
   const endProcesses = async (): Promise<void> => {
     const deadline = performance.now() + DESTROY_MS
-    for (let waitMs = 50; ; waitMs = Math.min(waitMs * 2, 500)) {
+    // Of the end of one that is no child nobody tells in time.
+    for (let waitMs = adopted ? 4 : 50; ; waitMs = Math.min(waitMs * 2, 500)) {
       killAll()
       await Promise.race([exit.promise, delay(waitMs, undefined, { ref: false })])
+      if (outer?.hasEnded()) hasExited()
       const left = cgroup?.pids() ?? []
       if (ended && left.length === 0) return
       if (ended) for (const pid of left) kill(pid)
@@ -146,11 +214,11 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
     exit.resolve()
   }
 
-  const started = start()
+  const started = 'adopt' in source ? takeOver(source.adopt) : start(source.profile)
   started.catch(() => {})
   return {
     id,
-    isolation: { ...host.isolation, network },
+    isolation,
     exited: exit.promise,
     started,
     limit: applyLimits,
@@ -162,6 +230,26 @@ export function createLocalSandbox(host: SandboxHost, profile: Profile, network:
       }),
     usage,
     freeMemory: () => limits.memoryBytes - usage().memoryBytes + (cgroup?.cachedBytes() ?? 0),
+    describe() {
+      const first = outer && identify(outer.pid)
+      const carrier = egress && identify(egress.pid)
+      if (host.bubblewrap.dieWithParent || !first || !inner || !cgroup || cgroup.parts.length === 0)
+        return undefined
+      return {
+        id,
+        uid: uid ?? null,
+        network,
+        isolation,
+        outer: first,
+        inner,
+        egress: carrier ?? null,
+        cgroups: cgroup.parts.map(({ dir, controllers }) => ({
+          dir,
+          controllers: controllers.map(nameController),
+        })),
+        limits,
+      }
+    },
     destroy() {
       destroying ??= destroy().catch((error: unknown) => {
         destroying = undefined

@@ -4,14 +4,31 @@ import { readdirSync, readFileSync } from 'node:fs'
 const TICKS_PER_S = 100
 const PAGE_BYTES = 4096
 
-/** When a process started, in clock ticks since boot; with its id, its identity. Undefined when it is gone. */
-export function readStartTime(pid: number): number | undefined {
-  return readStat(pid)?.[19]
+/** A process by its id, which another one may have by now, and its start, which no other of that id has. */
+export interface Identity {
+  readonly pid: number
+  readonly startTime: number
+}
+
+/** When a process started, in clock ticks since boot; with its id, its identity. Undefined when it is gone, or waits to be reaped. */
+function readStartTime(pid: number): number | undefined {
+  const stat = readStat(pid)
+  return stat && !stat.isZombie ? stat.fields[19] : undefined
+}
+
+/** Undefined when it is gone. */
+export function identify(pid: number): Identity | undefined {
+  const startTime = readStartTime(pid)
+  return startTime === undefined ? undefined : { pid, startTime }
+}
+
+export function isAlive({ pid, startTime }: Identity): boolean {
+  return readStartTime(pid) === startTime
 }
 
 /** Kills a process unless its id belongs to another one by now. */
-export function killSame(pid: number, startTime: number | undefined): void {
-  if (startTime !== undefined && readStartTime(pid) === startTime) kill(pid)
+export function killSame(identity: Identity): void {
+  if (isAlive(identity)) kill(identity.pid)
 }
 
 /** SIGKILL; a process that is gone is no error. */
@@ -31,7 +48,7 @@ export function readProcessTree(root: number): { memoryBytes: number; cpuMs: num
   const sum = { memoryBytes: 0, cpuMs: 0, processes: 0 }
   const queue = [root]
   for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
-    const stat = readStat(pid)
+    const stat = readStat(pid)?.fields
     if (!stat) continue
     const [user = 0, system = 0, childrenUser = 0, childrenSystem = 0] = stat.slice(11, 15)
     sum.cpuMs += ((user + system + childrenUser + childrenSystem) * 1000) / TICKS_PER_S
@@ -53,13 +70,11 @@ function readChildren(pid: number): number[] {
 }
 
 /** Fields of `/proc/<pid>/stat` from the third on (proc_pid_stat(5)); the second may itself hold spaces. */
-function readStat(pid: number): number[] | undefined {
+function readStat(pid: number): { fields: number[]; isZombie: boolean } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return text
-      .slice(text.lastIndexOf(')') + 2)
-      .split(' ')
-      .map(Number)
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return { fields: fields.map(Number), isZombie: fields[0] === 'Z' || fields[0] === 'X' }
   } catch {
     return undefined
   }

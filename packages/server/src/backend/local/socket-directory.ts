@@ -20,8 +20,8 @@ export interface SocketDirectory {
   connect(id: string): Promise<Socket>
   /** Idempotent. */
   unlink(id: string): Promise<void>
-  /** Removes what an earlier server left. */
-  clear(): Promise<void>
+  /** Removes what an earlier server left, but for the sockets of these sandboxes. */
+  clear(keep: ReadonlySet<string>): Promise<void>
   close(): void
 }
 
@@ -50,8 +50,9 @@ export function openSocketDirectory(dir: string): SocketDirectory {
       return socket
     },
     unlink: (id) => rm(join(dir, `${id}.sock`), { force: true }),
-    async clear() {
-      for (const name of await readdir(dir)) await rm(join(dir, name), { force: true })
+    async clear(keep) {
+      const kept = new Set([...keep].map((id) => `${id}.sock`))
+      for (const name of await readdir(dir)) if (!kept.has(name)) await rm(join(dir, name), { force: true })
     },
     close: () => closeSync(fd),
   }

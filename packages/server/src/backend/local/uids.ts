@@ -2,6 +2,8 @@
 export interface Uids {
   /** Throws when all are in use. */
   take(): number
+  /** Takes one that a sandbox already has, inside the range or not. */
+  claim(uid: number): void
   give(uid: number): void
 }
 
@@ -20,6 +22,7 @@ export function createUids(base: number, count: number): Uids {
       next = (next + 1) % count
       return uid
     },
+    claim: (uid) => void taken.add(uid),
     give: (uid) => void taken.delete(uid),
   }
 }

@@ -104,9 +104,9 @@ export default {
     ),
     only(
       'fronts',
-      'A front calls sessions; it reaches no backend and no channel.',
+      'A front calls sessions, and divides memory as they do; it reaches no backend and no channel.',
       `^${server}/http/`,
-      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|holdings|terminals)\\.ts|^${server}/langs/lang\\.ts|^${server}/store/(store|key)\\.ts|${leaves}`,
+      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|terminals|holdings)\\.ts|^${server}/langs/lang\\.ts|^${server}/store/(store|key)\\.ts|${leaves}`,
     ),
     only(
       'cli',

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { connect, Server as TlsServer } from 'node:tls'
 import { pino } from 'pino'
 import { openCertificate } from '../../../packages/server/src/http/certificate.ts'
+import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
 import { type CertificateFolder, createCertificate } from '../../support/certificates.ts'
 import { BEARER, type HttpFixture, startHttp } from '../../support/http-fixture.ts'
 
@@ -119,5 +120,34 @@ test('a server that closes waits for no connection, however far it had got', asy
   const closed = Promise.all([once(idle, 'close'), once(silentOne, 'close')])
   silentOne.resume()
   await http.close()
+  await closed
+})
+
+test('a server that closes still answers who waits for an answer', async (t) => {
+  const folder = createCertificate(t)
+  const asked = Promise.withResolvers<void>()
+  const found = Promise.withResolvers<never[]>()
+  const list = (): Promise<never[]> => {
+    asked.resolve()
+    return found.promise
+  }
+  const http = await startHttp({
+    certificate: openCertificate({ ...folder, logger: silent }).pair,
+    // Nothing else is asked of them.
+    sessions: { list } as Partial<Sessions> as Sessions,
+  })
+  const { promise, resolve, reject } = Promise.withResolvers<number | undefined>()
+  const options = { ca: readFileSync(folder.certFile), headers: { authorization: BEARER } }
+  request(`${http.url}/v1/kernels`, options, (response) => {
+    response.resume()
+    resolve(response.statusCode)
+  })
+    .once('error', reject)
+    .end()
+  await asked.promise
+  const closed = http.close()
+  while (http.server.listening) await new Promise(setImmediate)
+  found.resolve([])
+  assert.equal(await promise, 200)
   await closed
 })

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
+import { isUpgrade } from './upgrades.ts'
 
 /** What clients send beside what browsers let any page send. */
 const REQUEST_HEADERS = [
@@ -61,7 +62,7 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
         })
         return reply.code(204).send()
       }
-    } else if (request.headers.upgrade !== undefined && !isOwn(origin, request.headers.host)) {
+    } else if (isUpgrade(request.raw) && !isOwn(origin, request.headers.host)) {
       throw CobError.of('origin-refused', { origin: origin.slice(0, 200) })
     }
   })

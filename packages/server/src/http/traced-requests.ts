@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { RequestSpan, Tracing } from '../observe/tracing.ts'
 import { idsOf } from './request-ids.ts'
+import { isUpgrade } from './upgrades.ts'
 
 /** Makes each request a span, WebSockets apart, which may last for days. Before all other hooks. */
 export function traceRequests(app: FastifyInstance, tracing: Tracing): void {
   const spans = new WeakMap<FastifyRequest, RequestSpan>()
   app.addHook('onRequest', async (request, reply) => {
-    if (request.headers.upgrade !== undefined) return
+    if (isUpgrade(request.raw)) return
     const { id: requestId, method, headers } = request
     const span = tracing.startRequest({ requestId, method, headers })
     spans.set(request, span)

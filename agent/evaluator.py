@@ -10,6 +10,7 @@ import sys
 from . import frames, processes
 from .channel import Channel
 from .output import Output
+from .stdin import Stdin
 
 CHANNEL_FD = 3
 
@@ -21,10 +22,11 @@ class Evaluator:
         self._socket, theirs = _socket.socketpair()
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
+        self.stdin = Stdin() if spec.get('stdin') == 'asks' else None
         gc.freeze()
         self.pid = os.fork()
         if self.pid == 0:
-            _become_evaluator(spec, lang_folder, theirs, out_write, err_write)
+            _become_evaluator(spec, lang_folder, theirs, self.stdin, out_write, err_write)
         theirs.close()
         os.close(out_write)
         os.close(err_write)
@@ -97,14 +99,16 @@ class Evaluator:
         self._socket.close()
         for output in self.outputs:
             output.close()
+        if self.stdin:
+            self.stdin.close()
 
 
-def _become_evaluator(spec, lang_folder, sock, out_write, err_write):
+def _become_evaluator(spec, lang_folder, sock, stdin, out_write, err_write):
     """Runs in the forked child and never returns."""
     code = 70  # EX_SOFTWARE
     try:
         os.setsid()
-        _arrange_descriptors(sock, out_write, err_write, inheritable=spec['start'] == 'exec')
+        _arrange_descriptors(sock, stdin, out_write, err_write, inheritable=spec['start'] == 'exec')
         processes.soften(CHANNEL_FD, goes_on_as_python=spec['start'] == 'fork')
         if spec['start'] == 'exec':
             argv = [word.replace('{lang}', lang_folder) for word in spec['argv']]
@@ -118,9 +122,9 @@ def _become_evaluator(spec, lang_folder, sock, out_write, err_write):
         os._exit(code)
 
 
-def _arrange_descriptors(sock, out_write, err_write, inheritable):
-    null = os.open('/dev/null', os.O_RDONLY)
+def _arrange_descriptors(sock, stdin, out_write, err_write, inheritable):
+    reader = stdin.reader if stdin else os.open('/dev/null', os.O_RDONLY)
     # Copies above the target numbers first, so that no dup2 overwrites one that is still needed.
-    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in (null, out_write, err_write, sock.detach())]
+    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in (reader, out_write, err_write, sock.detach())]
     for target, fd in enumerate(copies):
         os.dup2(fd, target, inheritable or target < CHANNEL_FD)

@@ -24,6 +24,8 @@ class Kernel:
         self.execution = None
         self.last_execution = None
         self.asking = False
+        # Who asks reads the standard input.
+        self._asks_by_stdin = False
         self._environ = None
         self._configuring = set()
         self._questions = set()
@@ -63,13 +65,18 @@ class Kernel:
         elif method == 'interrupt':
             # An answer that comes after an interrupt is an answer to nothing.
             self.asking = False
+            if self.evaluator.stdin:
+                self.evaluator.stdin.interrupted()
             self.evaluator.interrupt()
             self._reply(request_id)
         elif not self.asking:
             self._fail(request_id, 'not-asking', 'that execution does not wait for input')
         else:
             self.asking = False
-            self.evaluator.send('input', request_id, {'text': params['text']})
+            if self._asks_by_stdin:
+                self.evaluator.stdin.give(params['text'])
+            else:
+                self.evaluator.send('input', request_id, {'text': params['text']})
             self._reply(request_id)
 
     def _configure(self, request_id, params):
@@ -90,6 +97,8 @@ class Kernel:
             self.execution = self.last_execution = request_id
             for output in self.evaluator.outputs:
                 output.rest()
+            if self.evaluator.stdin:
+                self.evaluator.stdin.begin()
             self.changes.begin()
             self.evaluator.send('execute', request_id, params)
 
@@ -129,6 +138,9 @@ class Kernel:
             if self._pending is None and not evaluator.broken and not evaluator.sending:
                 mask |= READ
             timeout = self._want_output(wanted)
+            if self._minds_stdin():
+                look = evaluator.stdin.wait()
+                timeout = look if timeout < 0 else min(timeout, look)
         else:
             timeout = -1
         if mask:
@@ -167,6 +179,19 @@ class Kernel:
             self._pending = None
         if evaluator.broken:
             evaluator.kill()
+        elif self._minds_stdin() and not self._ring.full and evaluator.stdin.asks():
+            # What it wrote before it asked comes first.
+            self._take_owed()
+            self._flush_outputs()
+            self._ask_for_input({'prompt': '', 'password': False}, by_stdin=True)
+
+    def _minds_stdin(self):
+        return self.evaluator.stdin is not None and self.execution is not None and not self.asking
+
+    def _ask_for_input(self, fields, by_stdin):
+        self._ring.add('input_request', self.execution, fields)
+        self.asking = True
+        self._asks_by_stdin = by_stdin
 
     def _forward_messages(self, allowed):
         """Forwards the messages taken in, each after the output written before it, while `allowed()`."""
@@ -216,8 +241,7 @@ class Kernel:
                 self.asking = False
         elif event_type == 'input_request':
             if request_id is not None:
-                self._ring.add(event_type, request_id, fields)
-                self.asking = True
+                self._ask_for_input(fields, by_stdin=False)
         else:
             self._ring.add(event_type, request_id, fields)
 

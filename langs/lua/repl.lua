@@ -41,8 +41,19 @@ end
 
 local function handle(problem)
   if problem == INTERRUPTED or problem == EXIT then return problem end
-  local text = type(problem) == 'string' and problem or tostring(problem)
+  -- What the user's __tostring does, or raises.
+  local can, text = pcall(tostring, problem)
+  if not can then text = rawequal(text, INTERRUPTED) and 'interrupted!' or 'an error of type ' .. type(problem) .. ' whose text cannot be had' end
   return { message = text, trace = traceback(text, 2) }
+end
+
+-- The chunk and the texts of its values: both are the user's code.
+local function evaluate(chunk)
+  local results = pack(chunk())
+  if results.n == 0 or results.n == 1 and results[1] == nil then return nil end
+  local shown = {}
+  for i = 1, results.n do shown[i] = tostring(results[i]) end
+  return table.concat(shown, '\t')
 end
 
 local function run(code, name)
@@ -54,17 +65,13 @@ local function run(code, name)
     return 'ok'
   end
   sethook(look, '', LOOK_EVERY)
-  local results = pack(xpcall(chunk, handle))
+  local done, result = xpcall(evaluate, handle, chunk)
   sethook()
-  if results[1] then
-    if results.n > 1 then
-      local shown = {}
-      for i = 2, results.n do shown[#shown + 1] = tostring(results[i]) end
-      if not (results.n == 2 and results[2] == nil) then report('value', table.concat(shown, '\t')) end
-    end
+  if done then
+    if result then report('value', result) end
     return 'ok'
   end
-  problem = results[2]
+  problem = result
   if problem == INTERRUPTED then
     report_error('Interrupt', 'interrupted!', false)
     return 'interrupted'
@@ -85,10 +92,13 @@ while true do
   local code = tonumber(size) == 0 and '' or commands:read(tonumber(size))
   local done, status = pcall(run, code, '=(execution ' .. count .. ')')
   sethook()
-  if not done then
-    -- The interrupt came between the code and here.
+  if not done and status == INTERRUPTED then
+    -- It came between the code and here.
     status = 'interrupted'
     report_error('Interrupt', 'interrupted!', false)
+  elseif not done then
+    report_error('Error', tostring(status), false)
+    status = 'ok'
   end
   report('done', status)
 end

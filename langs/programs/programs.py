@@ -5,7 +5,8 @@ import re
 import shutil
 import signal
 
-from . import asking_pipe
+from cob_agent import asking_pipe
+
 from .session import Session, be_killed_first
 
 FOLDER = '/tmp/.cob-program'

@@ -8,46 +8,13 @@ import sys
 END_OF_FILE = '\x04'
 
 
-class Stdin(io.TextIOBase):
-    """A text stream that asks for a line whenever one is read. An answer that ends in ^D ends the file."""
-
-    name = '<stdin>'
-    mode = 'r'
-    encoding = 'utf-8'
-    errors = 'strict'
-
-    def __init__(self, ask):
-        self._ask = ask
-        self._rest = ''
-
-    def readable(self):
-        return True
-
-    def fileno(self):
-        return 0
-
-    def readline(self, size=-1):
-        text = self._take()
-        end = text.find('\n') + 1 or len(text)
-        if size is not None and 0 <= size < end:
-            end = size
-        self._rest = text[end:]
-        return text[:end]
-
-    def read(self, size=-1):
-        """One answer, or `size` characters of it."""
-        text = self._take()
-        end = len(text) if size is None or size < 0 else size
-        self._rest = text[end:]
-        return text[:end]
-
-    def _take(self):
-        if self.closed:
-            raise ValueError('I/O operation on closed file.')
-        if self._rest:
-            return self._rest
-        text = self._ask('', False)
-        return text[:-1] if text.endswith(END_OF_FILE) else text + '\n'
+def _open():
+    """Descriptor 0, where the agent notices who waits. A line at a time, so that a program that is started gets the next one."""
+    raw = io.FileIO(0, closefd=False)
+    raw.name = '<stdin>'
+    stream = io.TextIOWrapper(io.BufferedReader(raw), 'utf-8', 'strict')
+    stream.mode = 'r'
+    return stream
 
 
 class Asker:
@@ -63,7 +30,7 @@ class Asker:
     def restore(self):
         """Puts sys.stdin and input() in place."""
         if self._stdin is None or self._stdin.closed:
-            self._stdin = Stdin(self.ask)
+            self._stdin = _open()
         sys.stdin = sys.__stdin__ = self._stdin
         builtins.input = self.input
 

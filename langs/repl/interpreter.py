@@ -3,7 +3,8 @@
 import os
 import signal
 
-from . import asking_pipe
+from cob_agent import asking_pipe
+
 from .session import be_killed_first
 
 COMMANDS_FD = 3

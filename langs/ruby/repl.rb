@@ -4,6 +4,9 @@ module CobRepl
   REPORTS = IO.for_fd(4, 'wb')
   [COMMANDS, REPORTS].each { |io| io.close_on_exec = true }
   OWN = __FILE__
+  # Not the user's, which may do anything.
+  NAME = Module.instance_method(:name)
+  BACKTRACE = Exception.instance_method(:backtrace)
 
   def self.report(word, text)
     bytes = text.to_s.b
@@ -13,18 +16,32 @@ module CobRepl
   end
 
   def self.error(problem, before)
-    trace = (problem.backtrace || []).reject { |line| line.start_with?(OWN) }
+    trace = (BACKTRACE.bind_call(problem) || []).reject { |line| line.start_with?(OWN) }
     first, *others = trace
-    message = problem.message.to_s
-    lines = before ? message.lines(chomp: true) : ["#{first}: #{message} (#{problem.class})", *others.map { |line| "\tfrom #{line}" }]
-    report('error', [problem.class.name || problem.class.inspect, message, before ? '1' : '0', *lines].map { |text| text.delete("\0") }.join("\0"))
+    message = message_of(problem)
+    lines = before ? message.lines(chomp: true) : ["#{first}: #{message} (#{NAME.bind_call(problem.class)})", *others.map { |line| "\tfrom #{line}" }]
+    report('error', [NAME.bind_call(problem.class) || 'an exception without a name', message, before ? '1' : '0', *lines].map { |text| text.delete("\0") }.join("\0"))
+  end
+
+  def self.message_of(problem)
+    problem.message.to_s
+  rescue Exception # of a method of the user's
+    'its message cannot be had'
+  end
+
+  def self.shown(value)
+    value.nil? ? nil : value.inspect
+  rescue NoMethodError => problem
+    # A BasicObject has no methods.
+    raise unless (BasicObject === value) && !(Object === value) && problem.receiver.equal?(value)
+    '#<BasicObject>'
   end
 
   def self.run(code, name)
     trap('INT', 'DEFAULT')
     value = TOPLEVEL_BINDING.eval(code, name, 1)
-    shown = value.nil? ? nil : value.inspect
-    report('value', shown) if shown
+    text = shown(value)
+    report('value', text) if text
     'ok'
   rescue SystemExit => problem
     report("error", ["SystemExit", problem.status.to_s, "0", "exit #{problem.status}"].join("\0")) unless problem.success?
@@ -33,7 +50,7 @@ module CobRepl
     error(problem, false)
     'interrupted'
   rescue SyntaxError => problem
-    error(problem, problem.message.start_with?(name))
+    error(problem, message_of(problem).start_with?(name))
     'ok'
   rescue Exception => problem
     error(problem, false)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
-FORK = {'start': 'fork', 'module': 'evaluator'}
+FORK = {'start': 'fork', 'module': 'evaluator', 'stdin': 'asks'}
 TIMEOUT = 20
 
 _folder = Path(tempfile.mkdtemp(prefix='cob-agent-test-'))

@@ -76,11 +76,51 @@ class InputTest(AgentCase):
         self.assertEqual((request['prompt'], request['password']), ('Secret: ', True))
         self.answer(execution, 'x')
         self.assertEqual(self.finish(execution).value, "'x'")
-        for expression, value in [('sys.stdin.readline()', "'y\\n'"), ('sys.stdin.read()', "'y\\n'"), ('next(iter(sys.stdin))', "'y\\n'")]:
+        for expression, value in [('sys.stdin.readline()', "'y\\n'"), ('next(iter(sys.stdin))', "'y\\n'"), ('sys.stdin.buffer.readline()', "b'y\\n'")]:
             execution, request = self.ask(f'import sys; {expression}')
             self.assertEqual(request['prompt'], '')
             self.answer(execution, 'y')
             self.assertEqual(self.finish(execution).value, value)
+
+    def lines(self, code, *answers):
+        execution, _ = self.ask(code)
+        for at, text in enumerate(answers):
+            if at > 0:
+                self.of_type('input_request')
+            self.answer(execution, text)
+        return self.finish(execution).value
+
+    def test_standard_input_is_read_to_its_end(self):
+        self.assertEqual(self.lines('import sys; list(map(int, sys.stdin.read().split()))', '1 2', '3', '\x04'), '[1, 2, 3]')
+        self.assertEqual(self.lines('sys.stdin.reconfigure(newline=None); sys.stdin.readlines()', 'a', 'b\x04'), "['a\\n', 'b']")
+
+    def test_whatever_reads_descriptor_0_is_given_what_somebody_answers(self):
+        for code, value in [
+            ('import os; os.read(0, 100)', "b'x\\n'"),
+            ('open(0, closefd=False).readline()', "'x\\n'"),
+            ('import subprocess; subprocess.run(["head", "-n1"], stdout=subprocess.PIPE).stdout', "b'x\\n'"),
+            ('import threading; t = threading.Thread(target=lambda: globals().update(y=sys.stdin.readline())); t.start(); t.join(); y', "'x\\n'"),
+        ]:
+            self.assertEqual(self.lines(f'import sys; {code}', 'x'), value)
+        self.assertEqual(self.lines('subprocess.run(["cat"], stdout=subprocess.PIPE).stdout', 'x', 'y\x04'), "b'x\\ny'")
+
+    def test_what_was_printed_comes_before_the_question(self):
+        self.start('import os; os.write(1, b"first"); os.read(0, 9)')
+        events = self.of_type('input_request')
+        self.assertEqual(''.join(event['text'] for event in events if event['type'] == 'stream'), 'first')
+
+    def test_the_end_of_the_input_and_what_nobody_read_end_with_the_execution(self):
+        self.assertEqual(self.lines('import os; os.read(0, 1)', 'ab\x04'), "b'a'")
+        self.assertEqual(self.lines('os.read(0, 9)', 'c'), "b'c\\n'")
+
+    def test_an_interrupted_reader_asks_no_more(self):
+        execution, _ = self.ask('import sys; sys.stdin.readline()')
+        self.request('interrupt', {'execution': execution}, wait=False)
+        self.assertEqual(self.finish(execution).error['name'], 'KeyboardInterrupt')
+        self.assertEqual(self.lines('sys.stdin.readline()', 'x'), "'x\\n'")
+
+    def test_an_answer_that_is_no_text_harms_nobody(self):
+        self.assertEqual(self.lines('import sys; sys.stdin.readline()', '\ud800x'), "'?x\\n'")
 
     def test_end_of_file(self):
         execution, _ = self.ask('input()')

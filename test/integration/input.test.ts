@@ -81,3 +81,18 @@ describe('nodejs', () => {
     await server.destroy(kernel)
   })
 })
+
+for (const lang of ['python3', 'ipython'])
+  test(`${lang}: the standard input ends when somebody says so, and programs that are started have it too`, async () => {
+    const kernel = await create(lang)
+    const sum = 'import sys\nsum(map(int, sys.stdin.read().split()))'
+    assert.equal((await server.run(kernel, sum)).status, 'waiting-input')
+    assert.equal((await server.run(kernel, '1 2')).status, 'waiting-input')
+    assert.deepEqual(outcome(await server.run(kernel, '3\x04')), ['finished', '', '6'])
+    const cat = 'import subprocess\nprint("name?", subprocess.run(["head", "-n1"], stdout=-1).stdout)'
+    assert.equal((await server.run(kernel, cat)).status, 'waiting-input')
+    await interrupt(kernel)
+    assert.equal((await server.run(kernel, cat)).status, 'waiting-input')
+    assert.deepEqual(outcome(await server.run(kernel, 'Ann')), ['finished', "name? b'Ann\\n'\n", undefined])
+    await server.destroy(kernel)
+  })

@@ -32,6 +32,8 @@ export const langManifestSchema = z.strictObject({
     z.strictObject({
       start: z.literal('fork'),
       module: z.string(),
+      /** `asks`: its descriptor 0 asks for input when somebody reads it; without, it is at its end. */
+      stdin: z.literal('asks').optional(),
       options: z.record(z.string(), z.unknown()).default({}),
     }),
     /** A program started with the channel on descriptor 3. `{lang}` stands for the folder the manifest's files are in. */

@@ -4,16 +4,14 @@ const MAX_WAIT_S = 3600
 /** One of a list's preferences: up to a comma that stands in no quoted string. */
 const PREFERENCE = /(?:"(?:\\.|[^"\\])*"?|[^,"])+/g
 
-/** Seconds of the preference `wait` (RFC 7240, 4.3); undefined without one. Throws `invalid-request` for one that is not a number. */
+/**
+ * Seconds of the preference `wait` (RFC 7240, 4.3), 3600 at most; undefined without one. What is no number of seconds is ignored, as a
+ * preference that cannot be honoured must be (section 2).
+ */
 export function parseWaitS(prefer: string | string[] | undefined): number | undefined {
   for (const [preference] of [prefer ?? []].flat().join(',').matchAll(PREFERENCE)) {
-    const [name, value = ''] = /^\s*wait\s*(?:=\s*"?([^";]*)"?\s*)?(?:;.*)?$/i.exec(preference) ?? []
-    if (name === undefined) continue
-    const seconds = Number(value.trim())
-    if (/^\d{1,6}$/.test(value.trim()) && seconds <= MAX_WAIT_S) return seconds
-    throw CobError.of('invalid-request', {
-      problem: `Prefer: wait is "${value.slice(0, 40)}"; send whole seconds from 0 to ${MAX_WAIT_S}.`,
-    })
+    const [, seconds] = /^\s*wait\s*=\s*"?(\d+)"?\s*(?:;|$)/i.exec(preference) ?? []
+    if (seconds !== undefined) return Math.min(Number(seconds), MAX_WAIT_S)
   }
   return undefined
 }

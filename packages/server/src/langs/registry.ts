@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { access, constants, mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { type LangManifest, langManifestSchema } from '@cob/protocol'
-import { findKernelspecs } from './kernelspecs.ts'
+import { findKernelspecs, isProgram } from './kernelspecs.ts'
 import type { Lang, LangEntry, Langs } from './lang.ts'
 
 const run = promisify(execFile)
@@ -70,9 +70,11 @@ async function read(options: LangsOptions, folder: string): Promise<Entry[]> {
   const version = atFirst(() => readVersion(manifest))
   const files = atFirst(() => prepareFiles(options, folder, manifest))
 
-  const entryOf = (own: LangManifest, isThere: boolean): Entry => {
+  const entryOf = (own: LangManifest, isKnown: boolean): Entry => {
     const { lang, aliases, displayName, features, install } = own
     const info = { lang, aliases, displayName, features }
+    const findVersion = async (): Promise<string | undefined> =>
+      isKnown && (await isProgram(own.interpreter)) ? version() : undefined
     const profile = async (): Promise<Lang> => ({
       manifest: own,
       profile: {
@@ -86,12 +88,12 @@ async function read(options: LangsOptions, folder: string): Promise<Entry[]> {
       aliases,
       install,
       async info() {
-        const found = isThere ? await version() : undefined
+        const found = await findVersion()
         return found === undefined
           ? { ...info, version: null, available: false, install }
           : { ...info, version: isMany ? null : found, available: true }
       },
-      load: async () => (isThere && (await version()) !== undefined ? profile() : undefined),
+      load: async () => ((await findVersion()) === undefined ? undefined : profile()),
     }
   }
   if (!isMany) return [entryOf(manifest, true)]
@@ -143,11 +145,10 @@ async function findFiles(folder: string, isForked: boolean): Promise<{ path: str
 }
 
 /** Undefined where the interpreter is missing or does not run. */
-async function readVersion({ interpreter, versionCommand }: LangManifest): Promise<string | undefined> {
+async function readVersion({ versionCommand }: LangManifest): Promise<string | undefined> {
   const [command, ...args] = versionCommand
   if (command === undefined) return undefined
   try {
-    await access(interpreter, constants.X_OK)
     const { stdout } = await run(command, args, { timeout: VERSION_TIMEOUT_MS, env: {} })
     return stdout.trim().split('\n')[0] ?? ''
   } catch {

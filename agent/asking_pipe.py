@@ -2,11 +2,10 @@
 
 import fcntl
 import os
-import platform
 import termios
 
 END_OF_FILE = '\x04'
-_READ = {'x86_64': '0', 'aarch64': '63'}.get(platform.machine(), '0')
+_READ = {'x86_64': '0', 'aarch64': '63'}.get(os.uname().machine, '0')
 
 
 class AskingPipe:
@@ -15,7 +14,7 @@ class AskingPipe:
     def __init__(self):
         self.reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
-        self._name = os.readlink(f'/proc/self/fd/{self.reader}')
+        self._name = f'pipe:[{os.fstat(self.reader).st_ino}]'
         self._rest = b''
         self._ending = False
 
@@ -30,15 +29,15 @@ class AskingPipe:
         """An answer, as a line; after one that ends in ^D the file is at its end until `clear`."""
         self._ending = text.endswith(END_OF_FILE)
         text = text[:-1] if self._ending else text + '\n'
-        self._rest += text.encode('utf-8', 'surrogateescape')
+        self._rest += text.encode('utf-8', 'replace')
         self._write()
 
     def clear(self):
         """Takes back what nobody has read, and an end."""
         self._rest = b''
         self._ending = False
-        while self._unread():
-            os.read(self.reader, 65536)
+        if self._unread():
+            self._drain()
         if self._writer is None:
             self._writer = os.open(f'/proc/self/fd/{self.reader}', os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -60,6 +59,17 @@ class AskingPipe:
         if self._ending and self._writer is not None:
             os.close(self._writer)
             self._writer = None
+
+    def _drain(self):
+        # By an opening of its own: somebody else may be quicker, and then there is nothing to wait for.
+        reader = os.open(f'/proc/self/fd/{self.reader}', os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            while os.read(reader, 65536):
+                pass
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(reader)
 
     def _unread(self):
         count = bytearray(4)

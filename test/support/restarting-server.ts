@@ -1,0 +1,97 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { ExecutionEvent } from '@cob/protocol'
+import { type ApiClient, createApiClient } from './api-client.ts'
+import { resumeEvents } from './events.ts'
+import { type Footprint, footprint } from './footprint.ts'
+import { type ServerProcess, startServerProcess } from './server-process.ts'
+
+/** Servers one after the other on one data folder, each a process. */
+export interface RestartingServer {
+  readonly dataDir: string
+  readonly url: string
+  readonly key: string
+  /** To the server there is now. */
+  readonly api: ApiClient
+  /** Resolves when there is a server; at once while there is one. */
+  readonly up: Promise<void>
+  start(environment?: Record<string, string>): Promise<void>
+  /** Sends the signal; resolves with the status when the server is gone. */
+  end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
+  footprint(): Footprint
+  /** Ends the last one, with its sessions, and removes the folder. */
+  close(): Promise<void>
+}
+
+export function createRestartingServer(environment: Record<string, string> = {}): RestartingServer {
+  const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-survival-'))
+  let server: ServerProcess | undefined
+  let api: ApiClient | undefined
+  let up = Promise.withResolvers<void>()
+  const running = <T>(value: T | undefined): T => {
+    if (value === undefined) throw new Error('there is no server')
+    return value
+  }
+  const end = async (signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> => {
+    up = Promise.withResolvers<void>()
+    const ending = running(server)
+    server = undefined
+    return ending.end(signal)
+  }
+  return {
+    dataDir,
+    get url() {
+      return running(server).url
+    },
+    get key() {
+      return running(server).key
+    },
+    get api() {
+      return running(api)
+    },
+    get up() {
+      return up.promise
+    },
+    async start(more = {}) {
+      server = await startServerProcess(dataDir, { COB_MAX_WARM: '0', ...environment, ...more })
+      api = createApiClient(server.url, server.key)
+      up.resolve()
+    },
+    end,
+    footprint: () => footprint(dataDir, running(server).pid),
+    async close() {
+      if (server) await end('SIGINT')
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** The events of an execution from number `after` + 1 to its end, whatever becomes of the server meanwhile. */
+export async function* followAcross(
+  server: RestartingServer,
+  kernel: string,
+  executionId: string,
+  after = 0,
+): AsyncGenerator<ExecutionEvent> {
+  for (let last = after; ; ) {
+    await server.up
+    try {
+      for await (const event of resumeEvents(
+        { url: server.url, key: server.key, kernel },
+        executionId,
+        last,
+      )) {
+        // The server's own signs of life have no number.
+        if (!('id' in event)) continue
+        last = event.id
+        yield event
+        if (event.type === 'finished') return
+      }
+    } catch (error) {
+      if (error instanceof Error && /^\d+: /.test(error.message) && !error.message.startsWith('503'))
+        throw error
+    }
+    await new Promise(setImmediate)
+  }
+}

@@ -49,7 +49,7 @@ class ChildrenTest(unittest.TestCase):
     def test_nobody_can_look_into_an_evaluator_while_it_has_what_is_the_agents(self):
         def become(theirs):
             channel, _ = socket.socketpair()
-            evaluator._become_evaluator({'start': 'exec', 'argv': ['/bin/true']}, '/', channel, os.dup(1), theirs.fileno())
+            evaluator._become_evaluator({'start': 'exec', 'argv': ['/bin/true']}, '/', channel, None, os.dup(1), theirs.fileno())
         self.assertEqual(when_dumpable(become), b'(True, [0, 1, 2, 3])')
 
 

@@ -68,14 +68,28 @@ export async function* filesOf(
     parser.on(limit, () =>
       fail(new Error(`there are more than ${MAX_FILES} files or ${MAX_FIELDS} other parts`)),
     )
-  parser.once('error', fail)
+  parser.on('error', fail)
   parser.once('finish', () => {
     isDone = true
     wake.resolve()
   })
-  body.once('error', fail)
+  body.on('error', fail)
   body.once('aborted', () => fail(new Error('the connection broke')))
-  body.pipe(parser)
+  // Not by `pipe`: small parts fit the parser's buffers, however many there are. So no more comes while one waits.
+  let isParsed = true
+  const goOn = (): void => {
+    if (isParsed && parts.length === 0) body.resume()
+  }
+  const parse = (chunk: Buffer): void => {
+    body.pause()
+    isParsed = false
+    parser.write(chunk, () => {
+      isParsed = true
+      goOn()
+    })
+  }
+  const end = (): void => void parser.end()
+  body.on('data', parse).once('end', end)
   /** Waits for the next part, or the end. */
   const settled = async (): Promise<void> => {
     while (!failure && parts.length === 0 && !isDone) {
@@ -94,10 +108,11 @@ export async function* filesOf(
       await settled()
       const next = parts.shift()
       if (!next) return
+      goOn()
       yield { filename: next.filename, content: wholePart(next.content) }
     }
   } finally {
-    body.unpipe(parser)
+    body.off('data', parse).off('end', end)
     // The rest is read and forgotten, so that the answer reaches who still sends.
     body.resume()
     parser.destroy()

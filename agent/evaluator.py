@@ -105,7 +105,7 @@ def _become_evaluator(spec, lang_folder, sock, out_write, err_write):
     try:
         os.setsid()
         _arrange_descriptors(sock, out_write, err_write, inheritable=spec['start'] == 'exec')
-        processes.soften(goes_on_as_python=spec['start'] == 'fork')
+        processes.soften(CHANNEL_FD, goes_on_as_python=spec['start'] == 'fork')
         if spec['start'] == 'exec':
             argv = [word.replace('{lang}', lang_folder) for word in spec['argv']]
             os.execv(argv[0], argv)
@@ -124,4 +124,3 @@ def _arrange_descriptors(sock, out_write, err_write, inheritable):
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in (null, out_write, err_write, sock.detach())]
     for target, fd in enumerate(copies):
         os.dup2(fd, target, inheritable or target < CHANNEL_FD)
-    processes.close_all_above(CHANNEL_FD)

@@ -31,9 +31,11 @@ _MAX_DESCRIPTORS = 1 << 20
 _OOM_SCORE = 900
 
 
-def soften(goes_on_as_python):
-    """Undoes `harden` in a forked child, and makes it what a memory kill hits before this process."""
+def soften(last_descriptor, goes_on_as_python):
+    """Undoes `harden` in a forked child, and makes it what a memory kill hits before this process. Descriptors above the last are closed."""
     signal.set_wakeup_fd(-1)
+    # Before others may look into this process, and take what it has of the agent's.
+    os.closerange(last_descriptor + 1, _MAX_DESCRIPTORS)
     kept = (signal.SIGPIPE, signal.SIGXFSZ) if goes_on_as_python else ()
     for number in (*_IGNORED, signal.SIGCHLD):
         if number not in kept:
@@ -50,11 +52,6 @@ def soften(goes_on_as_python):
         pass
     finally:
         os.close(fd)
-
-
-def close_all_above(last):
-    """Closes every descriptor above `last`."""
-    os.closerange(last + 1, _MAX_DESCRIPTORS)
 
 
 def reap():

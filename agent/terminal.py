@@ -166,8 +166,7 @@ def _become_shell(slave, environ):
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for fd in range(3):
             os.dup2(slave, fd)
-        processes.soften(goes_on_as_python=False)
-        processes.close_all_above(2)
+        processes.soften(2, goes_on_as_python=False)
         shell = next(path for path in SHELLS if os.path.exists(path))
         os.execve(shell, [shell], {**_DEFAULTS, **os.environ, **environ, 'TERM': 'xterm-256color', 'SHELL': shell})
     except BaseException as problem:  # nothing may unwind into the agent's loop

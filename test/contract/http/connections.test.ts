@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { after, before, test } from 'node:test'
 import type { Problem } from '@cob/protocol'
 import { BEARER, type HttpFixture, startHttp } from '../../support/http-fixture.ts'
@@ -115,6 +116,38 @@ test('a client that sends everything before it reads is told why its body was re
     // The connection can be used on.
     socket.write(head('GET /v1'))
     assert.equal((await readProblem(socket)).status, 200, line)
+    socket.destroy()
+  }
+})
+
+test('a client that wants the connection closed is told why its body was refused, too, and then it is closed', async () => {
+  const made = await fetch(`${http.url}/v1/kernel/create`, {
+    method: 'POST',
+    headers: { authorization: BEARER, 'content-type': 'application/json' },
+    body: '{"lang": "fake"}',
+  })
+  const { kernelId } = (await made.json()) as { kernelId: string }
+  for (const [line, ...headers] of [
+    ['POST /v1/kernel/create HTTP/1.1', 'Connection: close'],
+    ['POST /v1/kernel/create HTTP/1.0'],
+    ['POST /v1/kernel/create HTTP/1.0', 'Connection: close'],
+    [`PUT /v1/kernel/${kernelId}/files/big HTTP/1.1`, 'Connection: close'],
+  ]) {
+    const socket = open(http)
+    socket.pause()
+    const given = [
+      `Host: ${http.host}`,
+      `Authorization: ${BEARER}`,
+      'Content-Type: application/json',
+      ...headers,
+    ]
+    socket.write([line, ...given, 'Content-Length: 8000000', '', ''].join('\r\n'))
+    const half = Buffer.alloc(4_000_000, ' ')
+    await new Promise((resolve) => socket.write(half, resolve))
+    await new Promise((resolve) => socket.write(half, resolve))
+    const { status } = await readProblem(socket)
+    assert.equal(status, 413, line)
+    await once(socket.resume(), 'end')
     socket.destroy()
   }
 })

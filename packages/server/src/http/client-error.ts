@@ -7,6 +7,8 @@ import { PROBLEM_TYPE, toProblem } from './problem.ts'
 
 /** How long a client may take to close its side. */
 const GOODBYE_MS = 1000
+/** What it may go on sending meanwhile. */
+const GOODBYE_BYTES = 1024 ** 3
 
 /** Answers what is no HTTP request, or came too slowly to be one, and ends the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
@@ -35,13 +37,16 @@ export function refuseConnection(problem: CobError, socket: Socket): void {
   )
 }
 
-/** Ends a connection after `last` and what was written before it. */
-export function endConnection(socket: Socket, last = ''): void {
+/** Ends a connection after `last` and what was written before it, and reads on for `readOnMs`, but not more than 1 GiB. */
+export function endConnection(socket: Socket, last = '', readOnMs: number = GOODBYE_MS): void {
   // A connection that is closed while its client still sends is reset, and the answer may be lost with it (RFC 9112, 9.6): read on for
   // a while. A listener of our own takes the bytes from the parser, which would complain about each piece of them.
-  socket.removeAllListeners('data').on('data', () => {})
+  const most = socket.bytesRead + GOODBYE_BYTES
+  socket.removeAllListeners('data').on('data', () => {
+    if (socket.bytesRead > most) socket.destroy()
+  })
   socket.once('end', () => socket.destroy())
-  const timer = setTimeout(() => socket.destroy(), GOODBYE_MS).unref()
+  const timer = setTimeout(() => socket.destroy(), readOnMs).unref()
   socket.once('close', () => clearTimeout(timer))
   socket.end(last)
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { CobError } from '../errors.ts'
-import { refuseConnection } from './client-error.ts'
+import { endConnection, refuseConnection } from './client-error.ts'
 
 /** What clients may make this server hold, however slowly they send or read. */
 export interface ConnectionBounds {
@@ -89,6 +89,12 @@ export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds)
       if (isMore && takingFiles.has(request) && !response.writableEnded) timer.refresh()
       else refuseConnection(CobError.of('request-timeout', {}), socket)
     }, bounds.requestMs).unref()
+    // Who asked for the connection to be closed is still sending what was refused, and would lose the answer if Node closed it now.
+    response.prependListener('finish', () => {
+      if (!request.complete && !response.shouldKeepAlive)
+        // Later, as Node only now begins to read on what nobody will.
+        socket.destroySoon = () => setImmediate(endConnection, socket, '', bounds.requestMs)
+    })
     // An answered request closes although more of its body is to come.
     request.once('close', () => {
       if (request.complete) clearTimeout(timer)

@@ -19,7 +19,11 @@ export interface LoadedSession {
 
 type Act = (session: LoadedSession) => Promise<void>
 const whole = ({ random }: LoadedSession, most: number): number => Math.floor(random() * most)
-const run = ({ api, kernel }: LoadedSession, code: string): Promise<RunResult> => api.run(kernel, code)
+const run = async ({ api, kernel }: LoadedSession, code: string): Promise<RunResult> => {
+  const result = await api.run(kernel, code)
+  if (result.status === 'terminated') throw new Error(`the session ended: ${result.reason}`)
+  return result
+}
 const textOf = (result: RunResult): unknown => result.value?.['text/plain']
 
 /** What users do. Each leaves the session able to go on, and throws when an answer is not what it must be. */

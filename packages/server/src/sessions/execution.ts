@@ -250,7 +250,7 @@ export class Execution {
     if (this.#input && event.type !== 'input_request') this.inputSupplied()
     if (event.type === 'input_request') this.requestInput(event.prompt, event.password)
     else if (event.type === 'execute_reply') {
-      this.#durationFromAgent = event.durationMs
+      this.#durationFromAgent = toMicros(event.durationMs)
       this.finish(event)
     } else this.add(event)
   }
@@ -429,7 +429,7 @@ export class Execution {
   get durationMs(): number {
     if (this.#durationFromAgent !== undefined) return this.#durationFromAgent
     if (this.#startedAt === undefined) return 0
-    return Math.round(((this.#endedAt ?? performance.now()) - this.#startedAt) * 1000) / 1000
+    return toMicros((this.#endedAt ?? performance.now()) - this.#startedAt)
   }
 
   #outcome(): Pick<RunResult, 'status' | 'reason' | 'options' | 'files' | 'moreFiles'> {
@@ -445,6 +445,11 @@ export class Execution {
     this.#changed.resolve()
     this.#changed = Promise.withResolvers<void>()
   }
+}
+
+/** ms to three places. */
+function toMicros(ms: number): number {
+  return Math.round(ms * 1000) / 1000
 }
 
 function toLogged(event: OutputEvent, count: number): NewEvent {

@@ -107,7 +107,7 @@ test('a run that has a server of its own leaves nothing when it is stopped', asy
 })
 
 test('a run that has a server of its own takes its sandbox along when it is killed', {
-  timeout: 20_000,
+  timeout: 60_000,
 }, async () => {
   const run = start(process.execPath, [COB, 'run', 'python3', 'endless.py'], {
     COB_DATA_DIR: path.join(folder, 'nobody'),

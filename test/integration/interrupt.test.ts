@@ -58,6 +58,7 @@ test('code that waits its turn will not run once it was interrupted, and what ru
   const running = server.run(kernel, 'x = input()', { prefer: 'wait=60' }, 'running')
   const waiting = server.run(kernel, 'open("ran", "w")', {}, 'waiting')
   await running
+  while ((await server.info(kernel)).numQueriesExecuted < 2) await new Promise(setImmediate)
   assert.equal((await server.call('POST', `/v1/kernel/${kernel}/executions/waiting/interrupt`)).status, 204)
   assert.equal((await waiting).status, 'interrupted')
   await server.run(kernel, 'answer', {}, 'running')

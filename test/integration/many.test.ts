@@ -53,10 +53,10 @@ test('SIGTERM answers what runs with the reason, leaves nothing and ends with st
   assert.deepEqual([status, reason], ['terminated', 'server-shutdown'])
 })
 
-test('what a killed server left is removed by the next one, and a second server on the folder is refused', async () => {
+test('sessions of a killed server go on with the next one, what else it left is removed, and a second server on the folder is refused', async () => {
   const killed = await startServerProcess(dataDir)
   const api = createApiClient(killed.url, killed.key)
-  await Promise.all([api.create(), api.create()])
+  const ids = await Promise.all([api.create(), api.create()])
   await assert.rejects(startServerProcess(dataDir), /Another server uses the data folder/)
   assert.ok(footprint(dataDir, killed.pid).processes >= 4)
   await killed.end('SIGKILL')
@@ -64,9 +64,12 @@ test('what a killed server left is removed by the next one, and a second server 
   const next = await startServerProcess(dataDir, NONE_WARM)
   try {
     assert.equal(next.key, killed.key)
+    const after = createApiClient(next.url, next.key)
+    for (const id of ids) assert.equal((await after.run(id, '1+1')).value?.['text/plain'], '2')
+    assert.equal(footprint(dataDir, next.pid).runEntries, ids.length)
+    for (const id of ids) await after.destroy(id)
     const { processes, cgroups, runEntries } = footprint(dataDir, next.pid)
     assert.deepEqual({ processes, cgroups, runEntries }, { processes: 0, cgroups: 0, runEntries: 0 })
-    const after = createApiClient(next.url, next.key)
     assert.equal((await after.run(await after.create(), '1+1')).value?.['text/plain'], '2')
   } finally {
     assert.equal(await next.end('SIGINT'), 0)

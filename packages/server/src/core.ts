@@ -119,7 +119,8 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     networkOf: options.networkOf,
     observer: options.observer ?? createObserver(),
     warm: findWarm(config, langs),
-    maxWarm: config.maxWarm,
+    // Who lives for one run has no session to come.
+    maxWarm: options.isTemporary ? 0 : config.maxWarm,
   })
   await sessions.adopt()
   const testWith = async (network: Network): Promise<Check[]> => {

@@ -90,6 +90,22 @@ except OSError as problem: refusals.append(errno.errorcode[problem.errno])
 if len(fds) > 4096: hole(f'{len(fds)} descriptors')
 for fd in fds: os.close(fd)`,
   ),
+  python(
+    'every pseudoterminal there is, hidden by closing one end',
+    ['resource-limits'],
+    `
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+kept = []
+try:
+    for n in range(3000):
+        master, slave = os.openpty()
+        os.close(master)
+        kept.append(slave)
+except OSError as problem: refusals.append(errno.errorcode[problem.errno])
+if len(kept) > 64: hole(f'{len(kept)} pseudoterminals')
+for fd in kept: os.close(fd)`,
+  ),
   { name: '24 spinning processes', layers: ['cpu-limit'], run: measureShare },
   outlasts(
     'a loop that ignores SIGINT and SIGTERM',

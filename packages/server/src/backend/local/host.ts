@@ -29,6 +29,7 @@ import type { SandboxHost } from './local-sandbox.ts'
 import { createLockGuard } from './lock-guard.ts'
 import { createRootLayout } from './root-files.ts'
 import { openSocketDirectory } from './socket-directory.ts'
+import { createTerminalLimit } from './terminal-limit.ts'
 import { createUids } from './uids.ts'
 
 const MIB = 1024 * 1024
@@ -150,6 +151,8 @@ export async function openHost(options: HostOptions): Promise<Host> {
       .filter(({ controllers }) => controllers.length > 0),
     sockets,
     uids: ownUids,
+    // Only root may enter the namespace of another user.
+    limitTerminals: hasOwnUids && !without.has('resource-limits') ? createTerminalLimit(log) : undefined,
     unassignedLimits: options.unassignedLimits ?? UNASSIGNED_LIMITS,
     isolation: toIsolation(probe, { hasOwnUids, hasFilter: filter.ok }),
     async close() {

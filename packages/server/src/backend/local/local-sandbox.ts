@@ -13,6 +13,7 @@ import { currentEgressRules, openEgress } from './egress.ts'
 import type { ExitWatch } from './exit-watch.ts'
 import { type Identity, identify, isAlive, kill, killSame, readProcessTree } from './processes.ts'
 import type { SocketDirectory } from './socket-directory.ts'
+import type { LimitTerminals } from './terminal-limit.ts'
 import type { Uids } from './uids.ts'
 
 const DESTROY_MS = 5000
@@ -28,6 +29,8 @@ export interface SandboxHost {
   readonly sockets: SocketDirectory
   /** Absent when this process may not change its user id. */
   readonly uids: Uids | undefined
+  /** Absent where it cannot be done. */
+  readonly limitTerminals: LimitTerminals | undefined
   /** Hold from the start until a session's own limits are known. */
   readonly unassignedLimits: SandboxLimits
   /** But for the network. */
@@ -114,6 +117,8 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     assertWanted()
     const { innerPid } = await held.release(rules)
     inner = identify(innerPid)
+    assertWanted()
+    if (inner) await host.limitTerminals?.(inner)
     assertWanted()
   }
 

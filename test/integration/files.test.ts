@@ -103,6 +103,53 @@ test('a folder is listed with sizes and times', async () => {
   }
 })
 
+test('files of any time are listed, read and archived, with a date that HTTP knows', async () => {
+  const times = {
+    far: '2 ** 62',
+    late: '8_640_000_000_001',
+    later: '2 ** 53',
+    old: '-(2 ** 62)',
+    now: '1_700_000_000',
+  }
+  await server.run(
+    kernel,
+    Object.entries(times)
+      .map(
+        ([name, time]) =>
+          `open('${name}', 'w').close(); __import__('os').utime('${name}', (${time}, ${time}))`,
+      )
+      .join('\n'),
+  )
+  const listed = await call('GET', 'files')
+  const { entries } = (await listed.json()) as { entries: { name: string; modified: number }[] }
+  const modified = Object.fromEntries(entries.map((entry) => [entry.name, entry.modified]))
+  for (const name of Object.keys(times)) {
+    const read = await call('GET', `files/${name}`)
+    assert.equal(read.status, 200, name)
+    const date = read.headers.get('last-modified') ?? ''
+    assert.match(date, /^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$/)
+    assert.equal(date, new Date(modified[name] ?? 0).toUTCString())
+  }
+  assert.equal(modified.now, 1_700_000_000_000)
+  const archive = await call('GET', 'files', undefined, { accept: 'application/x-tar' })
+  assert.ok((await archive.arrayBuffer()).byteLength > 5 * 512)
+})
+
+test('however a URL is written, its path is that of the file', async () => {
+  await put('m4', 'the file')
+  const { host } = new URL(server.url)
+  for (const path of [
+    `/v1/kernel/${kernel}/%66iles/m4`,
+    `/v1/%6bernel/${kernel}/files/%6d4`,
+    `http://${host}/v1/kernel/${kernel}/files/m4`,
+    `/v1/kernel/${kernel}/files/m4/?a=/files/b`,
+  ]) {
+    const sent = request(server.url, { path, headers: { authorization: `Bearer ${server.key}` } }).end()
+    const [answer] = await once(sent, 'response')
+    assert.equal((await answer.setEncoding('utf8').toArray()).join(''), 'the file', path)
+  }
+})
+
 test('a folder comes as an archive that tar(1) reads', async () => {
   await put('tree/some file', 'content')
   await put(`tree/${'deep/'.repeat(40)}file`, 'deep')

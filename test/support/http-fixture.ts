@@ -5,6 +5,7 @@ import { createHttpServer, type HttpServerOptions } from '../../packages/server/
 import { createMetrics } from '../../packages/server/src/observe/metrics.ts'
 import { createObserver } from '../../packages/server/src/observe/observer.ts'
 import { createSqliteStore } from '../../packages/server/src/store/sqlite-store.ts'
+import type { Store } from '../../packages/server/src/store/store.ts'
 import { createFakeBackend, type FakeBackend } from './fake-backend.ts'
 import { createFakeLangs, createFakeSessions } from './fake-sessions.ts'
 
@@ -18,6 +19,7 @@ export interface HttpFixture {
   readonly server: Server
   /** Of the sessions that are behind it unless others were given. */
   readonly backend: FakeBackend
+  readonly store: Store
   close(): Promise<void>
 }
 
@@ -58,6 +60,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
     port,
     server: http.server,
     backend,
+    store,
     async close() {
       await sessions.close()
       await http.close()

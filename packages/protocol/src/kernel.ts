@@ -20,7 +20,8 @@ const environ = z
     z
       .string()
       .max(32_768)
-      .refine((value) => !value.includes('\0'), 'a value cannot contain NUL'),
+      .refine((value) => !value.includes('\0'), 'a value cannot contain NUL')
+      .refine((value) => value.isWellFormed(), 'a value is Unicode, without half a surrogate pair'),
   )
   .refine((value) => Object.keys(value).length <= 256, 'at most 256 variables')
 

@@ -192,6 +192,12 @@ test('bad creations are refused, naming the field, the value and what is accepte
   await refused(create({ lang: 'fake', environ: { '1X': 'y' } }), 400, 'invalid-request', /environ/)
   await refused(create({ lang: 'fake', environ: { X: 5 } }), 400, 'invalid-request', /environ.X is 5/)
   await refused(create({ lang: 'fake', environ: { X: 'a\0b' } }), 400, 'invalid-request', /NUL/)
+  await refused(
+    create({ lang: 'fake', environ: { X: 'a\ud800' } }),
+    400,
+    'invalid-request',
+    /environ.X is "a\\ud800": a value is Unicode/,
+  )
 })
 
 test('what is not a JSON object in UTF-8 is refused with the reason', async () => {

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { PassThrough } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { kernelCreatedSchema } from '@cob/protocol'
+import { WebSocket } from 'ws'
 import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
-import { BEARER, type HttpFixture, startHttp } from '../../support/http-fixture.ts'
+import type { Terminal } from '../../../packages/server/src/sessions/terminals.ts'
+import { BEARER, type HttpFixture, KEY, startHttp } from '../../support/http-fixture.ts'
 import { closing, open, readAnswer, requestHead } from '../../support/raw-http.ts'
 
 let http: HttpFixture
@@ -21,6 +24,10 @@ async function createKernel({ url }: HttpFixture): Promise<string> {
     body: '{"lang": "fake"}',
   })
   return kernelCreatedSchema.parse(await response.json()).kernelId
+}
+
+function connectTo({ host }: HttpFixture, id: string, what: string): WebSocket {
+  return new WebSocket(`ws://${host}/v1/stream/kernel/${id}/${what}`, { headers: { authorization: BEARER } })
 }
 
 const UPGRADE = [
@@ -91,4 +98,43 @@ test('a WebSocket that nobody decides about is not kept', async (t) => {
   )
   socket.once('end', () => socket.end()).resume()
   await closed
+})
+
+test('a key that is disabled ends what was opened with it: terminals, events of the session, streams of code', async (t) => {
+  const hasty = await startHttp({ bounds: { pingMs: 20 } })
+  t.after(() => hasty.close())
+  const own = await createKernel(hasty)
+  const headers = { authorization: BEARER, 'content-type': 'application/json' }
+  const sockets = ['pty', 'events'].map((what) => connectTo(hasty, own, what))
+  await Promise.all(sockets.map((socket) => once(socket, 'open')))
+  const post = {
+    method: 'POST',
+    headers: { ...headers, accept: 'text/event-stream' },
+    body: '{"code": "hang"}',
+  }
+  const stream = await fetch(`${hasty.url}/v1/kernel/${own}`, post)
+  const closed = sockets.map((socket) => once(socket, 'close'))
+  hasty.store.disableKey(KEY.accessKey, 1)
+  for (const [code, reason] of await Promise.all(closed))
+    assert.deepEqual([code, String(reason)], [1008, 'the key is disabled'])
+  await assert.rejects(stream.text())
+})
+
+test('a terminal that nobody reads is kept for a while, although its client seems silent then, and closed with a reason', async (t) => {
+  const terminal: Terminal = {
+    output: new PassThrough(),
+    type: () => new Promise(() => {}),
+    resize: () => {},
+    close: () => {},
+  }
+  const sessions = { info: () => {}, openTerminal: async () => terminal }
+  // Only these are asked for.
+  const options = { sessions: sessions as unknown as Sessions, bounds: { pingMs: 20, answerMs: 200 } }
+  const hasty = await startHttp(options)
+  t.after(() => hasty.close())
+  const socket = connectTo(hasty, kernel, 'pty')
+  await once(socket, 'open')
+  for (let count = 0; count < 3; count++) socket.send('{"type": "stdin", "chars": "eA=="}')
+  const [code, reason] = await once(socket, 'close')
+  assert.deepEqual([code, String(reason)], [1001, 'nobody reads what was sent'])
 })

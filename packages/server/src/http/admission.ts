@@ -25,6 +25,8 @@ export interface Admission {
   admitSigned(request: FastifyRequest, reply: FastifyReply): void
   /** Counts by address an answer for which nobody was counted yet; never refuses. */
   showAllowance(request: FastifyRequest, reply: FastifyReply): void
+  /** Whether who was admitted would be admitted now: for what goes on after a request. */
+  isWelcome(accessKey: string): boolean
 }
 
 export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Admission {
@@ -72,6 +74,7 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
 
   return {
     countAddress,
+    isWelcome: authentication.isUsable,
     admit: (request, reply) => identify(request, reply, () => authentication.bearer(request)),
     admitSigned: (request, reply) =>
       identify(request, reply, () => authentication.signed(request, rawBody(request))),

@@ -21,6 +21,8 @@ export interface Authentication {
   bearer(request: FastifyRequest): string | undefined
   /** The access key of a signed request. Throws `unauthorized`. */
   signed(request: FastifyRequest, body: Buffer): string
+  /** Whether the key is there and not disabled. */
+  isUsable(accessKey: string): boolean
 }
 
 export function createAuthentication(store: Store, now: () => number): Authentication {
@@ -57,6 +59,7 @@ export function createAuthentication(store: Store, now: () => number): Authentic
   }
 
   return {
+    isUsable: (accessKey) => secretOf(accessKey).usable,
     bearer(request) {
       const header = request.headers.authorization
       if (header === undefined) throw unauthorized(`There is no Authorization header. ${HOW}`)

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
 import { createHoldings, type Held } from '../sessions/holdings.ts'
+import { toNetwork } from './network-address.ts'
 
 /** Largest bodies at once; half as many of one client. */
 const BODIES = 64
@@ -28,7 +29,7 @@ export function createBodies(app: FastifyInstance, maxBytes: number): Bodies {
     kept.delete(request)
   }
   app.addHook('preParsing', async (request, reply) => {
-    const held = holdings.of(request.owner || `address ${request.ip}`)
+    const held = holdings.of(request.owner || `address ${toNetwork(request.ip)}`)
     kept.set(request, { held, bytes: Buffer.alloc(0) })
     reply.raw.once('close', () => release(request))
   })

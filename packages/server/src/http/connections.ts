@@ -18,10 +18,15 @@ export interface ConnectionBounds {
    * a body is thrown away for as long.
    */
   readonly requestMs: number
-  /** ms until the client has taken the answer, or, of one that streams, some more of what waits for it. */
+  /**
+   * ms until the client has taken the answer, or, of one that streams, some more of what waits for it; and until something of what a
+   * client sent over a WebSocket has been taken.
+   */
   readonly answerMs: number
   /** ms of silence in a stream of events until something is sent that means nothing. */
   readonly heartbeatMs: number
+  /** ms between two looks whether the client of a WebSocket is there, and who has a WebSocket or a stream of events still may. */
+  readonly pingMs: number
   /** ms a connection without a request is kept. */
   readonly keepAliveMs: number
   /** ms between two looks at who is late. */
@@ -35,6 +40,7 @@ export const CONNECTION_BOUNDS: ConnectionBounds = {
   requestMs: 60_000,
   answerMs: 300_000,
   heartbeatMs: 15_000,
+  pingMs: 30_000,
   keepAliveMs: 75_000,
   checkEveryMs: 5000,
 }

@@ -1,25 +1,16 @@
 import { CobError } from '../errors.ts'
 import type { FilePath } from '../sessions/files.ts'
 
-const ROUTE = /^\/v1\/kernel\/[^/]*\/files(?:\/(.*))?$/s
 /** As file systems have them: bytes of a name, names of a path. */
 const MAX_NAME_BYTES = 255
 const MAX_NAMES = 128
 
 /**
- * The path that a URL of the files route names, decoded once. Throws `malformed-path` for one that is no path below the working
- * directory, however it is written.
+ * The path that the rest of a URL names, as the router has matched and decoded it: what it took for the route cannot be a path here.
+ * Throws `malformed-path` for one that is no path below the working directory, however it is written.
  */
-export function filePathOf(url: string): FilePath {
-  const [target = ''] = url.split('?', 1)
-  const encoded = (ROUTE.exec(target)?.[1] ?? '').replace(/\/$/, '')
-  if (encoded === '') return []
-  try {
-    return toFilePath(decodeURIComponent(encoded))
-  } catch (error) {
-    if (!(error instanceof URIError)) throw error
-    throw CobError.of('malformed-path', { path: encoded, problem: 'its percent-encoding is not UTF-8' })
-  }
+export function filePathOf({ '*': rest = '' }: { readonly '*'?: string | undefined }): FilePath {
+  return rest === '' ? [] : toFilePath(rest)
 }
 
 /** As {@link filePathOf}, of a path as it is. */

@@ -166,13 +166,14 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     transformStaticCSP: (policy) => policy.replace(/\s*upgrade-insecure-requests;/, ''),
   })
   acceptWebSockets(app, bounds.requestMs)
+  const watched = { ...options, bounds, isWelcome: admission.isWelcome }
   app.register(healthRoutes, options)
   app.register(authorizeRoutes, options)
   app.register(langRoutes, options)
   app.register(kernelRoutes, options)
-  app.register(executionRoutes, { ...options, heartbeatMs: bounds.heartbeatMs })
+  app.register(executionRoutes, watched)
   app.register(fileRoutes, { ...options, bodies })
-  app.register(streamRoutes, options)
+  app.register(streamRoutes, watched)
   app.register(otherMethods)
   return app
 }

@@ -2,7 +2,7 @@ import { type TerminalOutput, type TerminalSize, terminalInputSchema } from '@co
 import type { WebSocket } from 'ws'
 import { CobError } from '../errors.ts'
 import type { Terminal } from '../sessions/terminals.ts'
-import { GOING_AWAY, NORMAL, sendJson, watchOver } from './web-socket.ts'
+import { GOING_AWAY, NORMAL, sendJson } from './web-socket.ts'
 
 /** Of a terminal whose client has not said what it has. */
 const SIZE: TerminalSize = { rows: 24, cols: 80 }
@@ -83,11 +83,12 @@ export function serveTerminal(socket: WebSocket, { open, restart, touch }: Termi
     }
   }
 
-  watchOver(socket)
   socket.once('close', () => terminal?.close())
   // One after the other, from when there is a shell, and no more read than can be written.
   let last = startOrLeave()
   socket.on('message', (data: Buffer) => {
+    // Closed on this side, whatever still comes from the other.
+    if (socket.readyState !== socket.OPEN) return
     socket.pause()
     last = last
       .then(() => obey(data))

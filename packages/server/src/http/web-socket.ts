@@ -1,27 +1,51 @@
 import type { WebSocket } from 'ws'
+import type { ConnectionBounds } from './connections.ts'
 
 /** RFC 6455, 7.4.1. */
 export const NORMAL = 1000
 export const GOING_AWAY = 1001
-/** ms between two looks whether the client is there. */
-const PING_MS = 30_000
+const POLICY_VIOLATION = 1008
 /** Bytes that may wait for a client before nothing more is sent. */
 const MAX_WAITING_BYTES = 1024 * 1024
 
-/** Ends a connection whose client does not answer pings. */
-export function watchOver(socket: WebSocket): void {
+/** How WebSockets are watched over. */
+export interface Watch {
+  readonly bounds: Pick<ConnectionBounds, 'pingMs' | 'answerMs'>
+  /** Whether the key with this access key is still good. */
+  readonly isWelcome: (owner: string) => boolean
+}
+
+/** Ends a connection whose client does not answer pings, sends what nobody takes, or has a key that is no longer good. */
+export function watchOver(socket: WebSocket, owner: string, { bounds, isWelcome }: Watch): void {
   let isThere = true
-  socket.on('pong', () => {
-    isThere = true
-  })
+  let stuckMs = 0
+  const leave = (code: number, reason: string): void => {
+    socket.close(code, reason)
+    // For the client's own goodbye.
+    socket.resume()
+  }
   const timer = setInterval(() => {
-    if (!isThere) socket.terminate()
-    isThere = false
-    socket.ping()
-  }, PING_MS)
-  socket.once('close', () => clearInterval(timer))
-  // What broke the connection is of no interest to anybody who is left.
-  socket.on('error', () => {})
+    stuckMs = socket.isPaused ? stuckMs + bounds.pingMs : 0
+    if (!isWelcome(owner)) leave(POLICY_VIOLATION, 'the key is disabled')
+    else if (stuckMs >= bounds.answerMs) leave(GOING_AWAY, 'nobody reads what was sent')
+    // While nothing of it is read, its pongs are not either.
+    else if (!isThere && !socket.isPaused) socket.terminate()
+    else if (!socket.isPaused) {
+      isThere = false
+      socket.ping()
+    }
+  }, bounds.pingMs)
+  socket
+    .on('pong', () => {
+      isThere = true
+    })
+    .on('message', () => {
+      isThere = true
+      stuckMs = 0
+    })
+    .once('close', () => clearInterval(timer))
+    // What broke the connection is of no interest to anybody who is left.
+    .on('error', () => {})
 }
 
 /** Sends a message; false when the client is behind: `onDrain` is called when it has caught up. */

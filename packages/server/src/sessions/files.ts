@@ -12,7 +12,7 @@ export interface OpenFile {
   readonly kind: 'file'
   /** Bytes. */
   readonly size: number
-  /** ms since the epoch. */
+  /** ms since the epoch, at most what HTTP can tell. */
   readonly modified: number
   /** Changes with the content. */
   readonly tag: string
@@ -69,7 +69,10 @@ const MAX_LOOK_BYTES = 8 * 1024 * 1024
 
 const ENTRY_TYPES = ['file', 'folder', 'link', 'fifo', 'socket', 'device'] as const
 type EntryType = (typeof ENTRY_TYPES)[number]
-const time = z.int()
+/** What HTTP can tell of time (RFC 9110, 5.6.7), in ms since the epoch: the years 1 to 9999. Code may give its files any other. */
+const FIRST_MS = Date.parse('0001-01-01T00:00:00Z')
+const LAST_MS = Date.parse('9999-12-31T23:59:59Z')
+const time = z.number().transform((ms) => Math.min(Math.max(Math.trunc(ms), FIRST_MS), LAST_MS))
 const openedSchema = z.object({
   kind: z.enum(['file', 'folder']),
   size: z.int().min(0),

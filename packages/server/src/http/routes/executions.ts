@@ -13,6 +13,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { CobError } from '../../errors.ts'
 import type { EventSource, Sessions } from '../../sessions/sessions.ts'
+import type { ConnectionBounds } from '../connections.ts'
 import { EVENT_TYPES, type EventType, toEventStream } from '../event-stream.ts'
 import { kernelNotFound, kernelParams, noBody, toKernelId } from '../kernel-id.ts'
 import { negotiate, parseWaitS } from '../negotiation.ts'
@@ -24,13 +25,25 @@ const executionParams = kernelParams.extend({
 })
 const EVENTS = Object.fromEntries(EVENT_TYPES.map((type) => [type, { schema: executionEventSchema }]))
 
+interface ExecutionRoutesOptions {
+  readonly sessions: Sessions
+  readonly bounds: Pick<ConnectionBounds, 'heartbeatMs' | 'pingMs'>
+  /** Whether the key with this access key is still good. */
+  readonly isWelcome: (owner: string) => boolean
+}
+
 /** Running code, and all that concerns code that runs (spec/api.md, "Running code"). */
 export async function executionRoutes(
   app: FastifyInstance,
-  { sessions, heartbeatMs }: { sessions: Sessions; heartbeatMs: number },
+  { sessions, bounds, isWelcome }: ExecutionRoutesOptions,
 ): Promise<void> {
   const routes = app.withTypeProvider<ZodTypeProvider>()
-  const sendEvents = (reply: FastifyReply, type: EventType, source: EventSource): FastifyReply => {
+  const sendEvents = (
+    owner: string,
+    reply: FastifyReply,
+    type: EventType,
+    source: EventSource,
+  ): FastifyReply => {
     reply.headers({
       'content-type': type === 'text/event-stream' ? `${type}; charset=utf-8` : type,
       'x-execution-id': source.executionId,
@@ -38,7 +51,13 @@ export async function executionRoutes(
       'x-accel-buffering': 'no',
     })
     reply.raw.once('pipe', () => reply.raw.flushHeaders())
-    return reply.send(toEventStream(source, type, heartbeatMs))
+    const stream = toEventStream(source, type, bounds.heartbeatMs)
+    // Who comes back is told so.
+    const timer = setInterval(() => {
+      if (!isWelcome(owner)) stream.destroy(new Error('the key is disabled'))
+    }, bounds.pingMs)
+    stream.once('close', () => clearInterval(timer))
+    return reply.send(stream)
   }
 
   routes.post(
@@ -61,7 +80,8 @@ export async function executionRoutes(
     },
     async ({ owner, params: { id }, body, headers }, reply) => {
       const type = negotiate(headers.accept, [JSON_TYPE, ...EVENT_TYPES])
-      if (type !== JSON_TYPE) return sendEvents(reply, type, sessions.follow(owner, toKernelId(id), body))
+      if (type !== JSON_TYPE)
+        return sendEvents(owner, reply, type, sessions.follow(owner, toKernelId(id), body))
       const waitS = parseWaitS(headers.prefer)
       const waitMs = waitS === undefined ? undefined : waitS * 1000
       const closed = closing(reply)
@@ -113,7 +133,7 @@ export async function executionRoutes(
     async ({ owner, params: { id, executionId }, query, headers }, reply) => {
       const type = negotiate(headers.accept, EVENT_TYPES)
       const after = parseEventId(headers['last-event-id'] ?? query.lastEventId)
-      return sendEvents(reply, type, sessions.events(owner, toKernelId(id), executionId, after))
+      return sendEvents(owner, reply, type, sessions.events(owner, toKernelId(id), executionId, after))
     },
   )
   for (const [url, params] of [

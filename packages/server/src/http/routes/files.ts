@@ -70,7 +70,7 @@ export async function fileRoutes(
         },
       },
       async (request, reply) => {
-        const path = filePathOf(request.url)
+        const path = filePathOf(request.params)
         const opened = await filesFor(request, request.params.id).open(path)
         try {
           return opened.kind === 'file'
@@ -101,7 +101,7 @@ export async function fileRoutes(
       },
     },
     async (request, reply) => {
-      const path = filePathOf(request.url)
+      const path = filePathOf(request.params)
       const announced = Number(request.headers['content-length'] ?? 0)
       const files = filesFor(request, request.params.id)
       const { created, size } = await unlessGone(request, reply, () =>
@@ -120,7 +120,7 @@ export async function fileRoutes(
       },
     },
     async (request, reply) => {
-      await filesFor(request, request.params.id).remove(filePathOf(request.url))
+      await filesFor(request, request.params.id).remove(filePathOf(request.params))
       return reply.code(204).send(null)
     },
   )

@@ -6,12 +6,12 @@ import type { Sessions } from '../../sessions/sessions.ts'
 import { kernelNotFound, kernelParams, toKernelId } from '../kernel-id.ts'
 import { problemResponse } from '../openapi.ts'
 import { serveTerminal } from '../terminal-socket.ts'
-import { GOING_AWAY, NORMAL, sendJson, watchOver } from '../web-socket.ts'
+import { GOING_AWAY, NORMAL, sendJson, type Watch, watchOver } from '../web-socket.ts'
 
 /** Terminals, and what becomes of sessions, over WebSockets (spec/api.md, "Streams"). */
 export async function streamRoutes(
   app: FastifyInstance,
-  { sessions }: { sessions: Sessions },
+  { sessions, ...watch }: Watch & { readonly sessions: Sessions },
 ): Promise<void> {
   const routes = app.withTypeProvider<ZodTypeProvider>()
   const common = (summary: string, description: string) => ({
@@ -46,6 +46,7 @@ export async function streamRoutes(
     wsHandler: async (socket, request) => {
       const { owner } = request
       const id = idOf(request)
+      watchOver(socket, owner, watch)
       serveTerminal(socket, {
         open: (size) => sessions.openTerminal(owner, id, size),
         restart: () => sessions.restart(owner, id),
@@ -60,7 +61,7 @@ export async function streamRoutes(
       'Server: `{name, reason?}` with `started`, `restarted`, `terminated` and `resource-warning` (`memory`, `cpu-credit`).',
     ),
     wsHandler: async (socket, request) => {
-      watchOver(socket)
+      watchOver(socket, request.owner, watch)
       const touch = (): void => {
         try {
           sessions.touch(request.owner, idOf(request))

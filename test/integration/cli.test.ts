@@ -252,5 +252,8 @@ test('cob term is a shell in the kernel, until that ends', async () => {
   assert.equal(status, 0)
   assert.match(stdout, /exit/)
   assert.equal((await api.run(kernel, 'print(open("made").read())')).stdout, '42\n\n')
+  assert.equal((await cob(['term', kernel], 'exit 3\n')).status, 3)
+  const unfinished = await cob(['term', kernel], 'echo $((6 * 7))')
+  assert.deepEqual([unfinished.status, /^42\r$/m.test(unfinished.stdout)], [0, true])
   await api.destroy(kernel)
 })

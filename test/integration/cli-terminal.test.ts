@@ -106,3 +106,14 @@ test('blocks and strings of several lines can be typed', async () => {
   bash.type('\x04')
   assert.equal(await bash.ended, 0)
 })
+
+test('cob term works on a terminal that does not know its size', async () => {
+  const kernel = await server.create()
+  const term = cob(['term', kernel], { rows: 0, columns: 0 })
+  await term.until('$ ')
+  term.type('echo $((6 * 7))\r')
+  await term.until('42\n')
+  term.type('exit 3\r')
+  assert.equal(await term.ended, 3)
+  assert.doesNotMatch(term.shown(), /not understood/)
+})

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { type ExecFileException, execFile } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
@@ -239,6 +248,33 @@ test('cob cp copies files and folders both ways', async () => {
   assert.equal(readFileSync(path.join(folder, 'down/a.txt'), 'utf8'), 'a')
   assert.deepEqual(readFileSync(path.join(folder, 'down/deep/b.bin')), Buffer.alloc(300_000, 7))
   assert.equal((await cob(['cp', `${kernel}:c.txt`, '-'])).stdout, 'a')
+  mkdirSync(path.join(folder, 'up/empty'))
+  symlinkSync('a.txt', path.join(folder, 'up/link'))
+  const linked = await cob(['cp', 'up', `${kernel}:there`])
+  assert.deepEqual([linked.status, linked.stderr], [0, 'cob: left out: up/link is a link\n'])
+  for (const to of ['there', 'there/', 'new/', './there/deep/', '.'])
+    assert.equal((await cob(['cp', 'up/a.txt', `${kernel}:${to}`])).status, 0, to)
+  assert.equal(
+    (
+      await api.run(
+        kernel,
+        'import subprocess; print(subprocess.getoutput("find . -printf \'%y %P\\n\' | sort"))',
+      )
+    ).stdout,
+    ['d ', 'd new', 'd there', 'd there/deep', 'd there/empty', 'f a.txt', 'f c.txt', 'f new/a.txt']
+      .concat(['f there/a.txt', 'f there/deep/a.txt', 'f there/deep/b.bin', ''])
+      .join('\n'),
+  )
+  const archive = await cob(['cp', `${kernel}:new`, '-'])
+  assert.deepEqual(
+    [archive.status, archive.stdout.includes('new/a.txt'), existsSync(path.join(folder, '-'))],
+    [0, true, false],
+  )
+  const above = await cob(['cp', `${kernel}:..`, 'above'])
+  assert.deepEqual(
+    [above.status, /no steps/.test(above.stderr), existsSync(path.join(folder, 'above'))],
+    [2, true, false],
+  )
   const wrong = await cob(['cp', `${kernel}:nothing`, '-'])
   assert.deepEqual([wrong.status, /No such file/.test(wrong.stderr)], [1, true])
   assert.equal((await cob(['cp', 'a', 'b'])).status, 2)
@@ -252,5 +288,8 @@ test('cob term is a shell in the kernel, until that ends', async () => {
   assert.equal(status, 0)
   assert.match(stdout, /exit/)
   assert.equal((await api.run(kernel, 'print(open("made").read())')).stdout, '42\n\n')
+  assert.equal((await cob(['term', kernel], 'exit 3\n')).status, 3)
+  const unfinished = await cob(['term', kernel], 'echo $((6 * 7))')
+  assert.deepEqual([unfinished.status, /^42\r$/m.test(unfinished.stdout)], [0, true])
   await api.destroy(kernel)
 })

@@ -32,7 +32,7 @@ test('a shell in the session: its files, its environment, its size, and characte
   await terminal.until(shows('😀é'))
   assert.ok(!terminal.raw().includes('\ufffd'))
   terminal.type('exit 3\r')
-  assert.deepEqual(await terminal.closed, { code: 1000, reason: 'the shell has ended' })
+  assert.deepEqual(await terminal.closed, { code: 1000, reason: 'the shell has ended with status 3' })
 })
 
 test('what is typed before there is a shell is not lost, and what a shell leaves behind does not keep the terminal', async () => {

@@ -29,6 +29,8 @@ export interface Client {
   /** Reads a file, or a folder as a tar archive. */
   download(id: string, path: string): Promise<{ isFolder: boolean; content: Readable }>
   upload(id: string, path: string, content: Readable, sizeBytes: number): Promise<void>
+  /** Removes a file, or a folder with all that is in it. */
+  remove(id: string, path: string): Promise<void>
   /** Where a terminal of the kernel is, and what a WebSocket says to get there. */
   terminal(id: string): { readonly url: string; readonly headers: Readonly<Record<string, string>> }
 }
@@ -104,8 +106,13 @@ export function connect(url: string, key: string): Client {
     return (text === '' ? undefined : JSON.parse(text)) as T
   }
   const kernel = (id: string): string => `/v1/kernel/${encodeURIComponent(id)}`
-  const file = (id: string, name: string): string =>
-    `${kernel(id)}/files/${name.split('/').map(encodeURIComponent).join('/')}`
+  const file = (id: string, name: string): string => {
+    const steps = name.split('/')
+    // A URL with them is another one to whatever sends it.
+    if (steps.some((step) => step === '.' || step === '..'))
+      throw new CliError(`"${name}" is not accepted: a path there has no steps "." and "..".`, 2)
+    return `${kernel(id)}/files/${steps.map(encodeURIComponent).join('/')}`
+  }
   async function* execute(id: string, code: string): AsyncGenerator<ExecutionEvent> {
     const accept = { accept: 'application/x-ndjson' }
     const json = { ...accept, 'content-type': 'application/json' }
@@ -153,6 +160,7 @@ export function connect(url: string, key: string): Client {
       const headers = { 'content-length': String(sizeBytes), 'content-type': 'application/octet-stream' }
       await request('PUT', file(id, name), headers, body)
     },
+    remove: (id, name) => call('DELETE', file(id, name)),
     terminal: (id) => ({
       url: `${url.replace(/^http/, 'ws')}/v1/stream${kernel(id).slice('/v1'.length)}/pty`,
       headers: { authorization: `Bearer ${key}` },

@@ -21,8 +21,15 @@ export interface AgentStream {
     method: M,
     params: RequestOf<M>['params'],
   ): Promise<Record<string, unknown>>
-  /** The bytes that answer a request; fails as `request` does. Whoever destroys it ends the connection. */
-  download<M extends AgentStreamRequest['method']>(method: M, params: RequestOf<M>['params']): Readable
+  /**
+   * The bytes that answer a request; fails as `request` does. Whoever destroys it ends the connection. `onEnd` gets what the agent says
+   * behind them, before their end is read.
+   */
+  download<M extends AgentStreamRequest['method']>(
+    method: M,
+    params: RequestOf<M>['params'],
+    onEnd?: (result: Record<string, unknown>) => void,
+  ): Readable
   /** A request without an answer. */
   notify<M extends AgentStreamRequest['method']>(method: M, params: RequestOf<M>['params']): void
   /** Resolves when more may be written; rejects when the agent refuses the rest. */
@@ -36,6 +43,7 @@ export function createAgentStream(duplex: Duplex): AgentStream {
   const closing = new AbortController()
   let waiting: PromiseWithResolvers<Record<string, unknown>> | undefined
   let bytes: Readable | undefined
+  let told: ((result: Record<string, unknown>) => void) | undefined
   let failure: Error | undefined
   let isTerminal = false
 
@@ -65,6 +73,8 @@ export function createAgentStream(duplex: Duplex): AgentStream {
     if (!waiting) throw new FrameError('an answer to nothing')
     waiting.resolve(message.result)
     waiting = undefined
+    // At once, as the end may be read before whoever waits for a promise goes on.
+    if (bytes) told?.(message.result)
     bytes?.push(null)
     bytes = undefined
   }
@@ -103,7 +113,7 @@ export function createAgentStream(duplex: Duplex): AgentStream {
   return {
     request,
     notify,
-    download(method, params) {
+    download(method, params, onEnd) {
       const made = new Readable({
         highWaterMark: READ_AHEAD_BYTES,
         read: () => {
@@ -116,6 +126,7 @@ export function createAgentStream(duplex: Duplex): AgentStream {
         },
       })
       bytes = made
+      told = onEnd
       // It may fail before anybody listens; who reads then is told all the same (`errored`).
       made.on('error', () => {})
       // What went wrong reaches the reader.

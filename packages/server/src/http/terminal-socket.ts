@@ -44,7 +44,10 @@ export function serveTerminal(socket: WebSocket, { open, restart, touch }: Termi
       const data = bytes.toString('base64', 0, end)
       if (!send({ type: 'out', data }, () => output.resume())) output.pause()
     })
-    output.once('end', () => socket.close(NORMAL, 'the shell has ended'))
+    output.once('end', () => {
+      const { exitStatus } = opened
+      socket.close(NORMAL, `the shell has ended${exitStatus ? ` with status ${exitStatus}` : ''}`)
+    })
     output.once('error', () => {
       terminal = undefined
       if (socket.readyState !== socket.OPEN) return

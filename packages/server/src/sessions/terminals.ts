@@ -10,6 +10,8 @@ const MAX_TERMINALS = 8
 export interface Terminal {
   /** What the terminal shows. Ends with the shell; fails when the shell was taken away. */
   readonly output: Readable
+  /** Of the shell, once `output` has ended: 128 and the signal's number where one ended it. Undefined before, and where nobody knows. */
+  readonly exitStatus: number | undefined
   /** What is typed. Resolves when more may be; rejects when nobody is there to read it. */
   type(bytes: Uint8Array): Promise<void>
   resize(size: TerminalSize): void
@@ -37,12 +39,20 @@ export function createTerminals({ kernelId, openStream, onUse }: TerminalsOption
       throw error
     })
     onUse()
-    const output = stream.download('terminal', size).once('close', () => {
-      count--
-      stream.close()
-    })
+    let exitStatus: number | undefined
+    const output = stream
+      .download('terminal', size, ({ exit }) => {
+        exitStatus = toExitStatus(exit)
+      })
+      .once('close', () => {
+        count--
+        stream.close()
+      })
     return {
       output,
+      get exitStatus() {
+        return exitStatus
+      },
       type(bytes) {
         onUse()
         return stream.write(bytes)
@@ -52,4 +62,10 @@ export function createTerminals({ kernelId, openStream, onUse }: TerminalsOption
       close: () => void output.destroy(),
     }
   }
+}
+
+/** The agent says a signal as a negative number. */
+function toExitStatus(exit: unknown): number | undefined {
+  if (!Number.isInteger(exit) || Math.abs(Number(exit)) > 255) return undefined
+  return Number(exit) < 0 ? 128 - Number(exit) : Number(exit)
 }

@@ -17,6 +17,8 @@ export interface RestartingServer {
   /** Resolves when there is a server; at once while there is one. */
   readonly up: Promise<void>
   start(environment?: Record<string, string>): Promise<void>
+  /** One that is killed so many ms after it was started: perhaps before anybody can reach it. */
+  startAndKill(afterMs: number): Promise<void>
   /** Sends the signal; resolves with the status when the server is gone. */
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
   footprint(): Footprint
@@ -57,6 +59,13 @@ export function createRestartingServer(environment: Record<string, string> = {})
       server = await startServerProcess(dataDir, { COB_MAX_WARM: '0', ...environment, ...more })
       api = createApiClient(server.url, server.key)
       up.resolve()
+    },
+    async startAndKill(afterMs) {
+      const killing = ['/usr/bin/timeout', '-s', 'KILL', String(afterMs / 1000)]
+      const started = await startServerProcess(dataDir, { COB_MAX_WARM: '0', ...environment }, killing).catch(
+        () => {},
+      )
+      await started?.ended
     },
     end,
     footprint: () => footprint(dataDir, running(server).pid),

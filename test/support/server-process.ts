@@ -13,7 +13,9 @@ export interface ServerProcess {
   readonly pid: number
   /** Everything it printed on standard output so far. */
   output(): string
-  /** Sends the signal and resolves with the exit status, or the signal that ended it. */
+  /** Resolves with the exit status, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals | null>
+  /** Sends the signal and resolves as `ended`. */
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
 }
 
@@ -54,15 +56,18 @@ export async function startServerProcess(
     )
   })
   await started
+  const ended = exited.then(
+    ([status, signal]: (number | NodeJS.Signals | null)[]) => status ?? signal ?? null,
+  )
   return {
     url: /listens on +(\S+)/.exec(output)?.[1] ?? '',
     key: /Key +(\S+)/.exec(output)?.[1] ?? '',
     pid: child.pid ?? 0,
     output: () => output,
-    async end(signal) {
+    ended,
+    end(signal) {
       child.kill(signal)
-      const [status, killedBy] = await exited
-      return status ?? killedBy
+      return ended
     },
   }
 }

@@ -101,6 +101,8 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       environ: request.environ ?? {},
     })
     const started = session.start().catch((cause) => {
+      // It was ended before anybody could know it.
+      if (closing) throw CobError.of('shutting-down', {})
       if (cause instanceof CobError) throw cause
       logger.error(
         { err: cause, kernelId: session.id, lang: lang.manifest.lang },

@@ -13,7 +13,7 @@ const only = (name, comment, from, to) => ({
 
 const leaves = `^${server}/(errors|make-folder|observe/)`
 /** Every place that has a rank below. */
-const places = `^${server}/((app|core|index|errors|config|data-folder|make-folder)\\.ts|(observe|channel|backend|store|langs|sessions|self-test|http)/)`
+const places = `^${server}/((app|core|index|errors|config|data-folder|make-folder)\\.ts|(observe|channel|backend|store|access|langs|sessions|self-test|http)/)`
 
 export default {
   forbidden: [
@@ -44,9 +44,9 @@ export default {
       severity: 'error',
       from: {
         path: '^packages/',
-        pathNot: [`^${server}/((app|core)\\.ts|backend/local/|store/sqlite-store\\.ts)`, test],
+        pathNot: [`^${server}/((app|core)\\.ts|backend/local/|store/sqlite-)`, test],
       },
-      to: { path: `^${server}/(backend/local/|store/sqlite-store\\.ts)` },
+      to: { path: `^${server}/(backend/local/|store/sqlite-)` },
     },
     only(
       'server',
@@ -85,6 +85,12 @@ export default {
       `^packages/protocol/|^${server}/store/|${leaves}`,
     ),
     only(
+      'access',
+      'What keys may do: knows the store, and what a quota is.',
+      `^${server}/access/`,
+      `^packages/protocol/|^${server}/access/|^${server}/store/(store|key|usage)\\.ts|^${server}/sessions/quota\\.ts|${leaves}`,
+    ),
+    only(
       'langs',
       'Kernel types know the backend port only.',
       `^${server}/langs/`,
@@ -94,7 +100,7 @@ export default {
       'sessions',
       'Sessions know ports, the channel and kernel types; neither HTTP nor bubblewrap.',
       `^${server}/sessions/`,
-      `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/session-store|langs/lang)\\.ts|${leaves}`,
+      `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/session-store|store/usage|langs/lang)\\.ts|${leaves}`,
     ),
     only(
       'self-test',
@@ -106,7 +112,7 @@ export default {
       'fronts',
       'A front calls sessions, and divides memory as they do; it reaches no backend and no channel.',
       `^${server}/http/`,
-      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|terminals|holdings)\\.ts|^${server}/langs/lang\\.ts|^${server}/store/(store|key)\\.ts|${leaves}`,
+      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|terminals|holdings)\\.ts|^${server}/langs/lang\\.ts|^${server}/access/|^${server}/store/(store|key)\\.ts|${leaves}`,
     ),
     only(
       'cli',

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { pino } from 'pino'
+import { createKeys } from '../packages/server/src/access/keys.ts'
 import { createHttpServer } from '../packages/server/src/http/server.ts'
 import { createMetrics } from '../packages/server/src/observe/metrics.ts'
 import type { Sessions } from '../packages/server/src/sessions/sessions.ts'
@@ -11,7 +12,7 @@ export async function openapiDocument(): Promise<string> {
   const { version } = JSON.parse(
     readFileSync(new URL('../packages/server/package.json', import.meta.url), 'utf8'),
   ) as { version: string }
-  const store = createSqliteStore(':memory:')
+  const store = createSqliteStore(':memory:', () => ({ bytes: Buffer.alloc(32), source: 'none' }))
   const app = createHttpServer({
     sessions: {} as Sessions,
     langs: { find: () => undefined, list: async () => [], names: () => [] },
@@ -19,6 +20,7 @@ export async function openapiDocument(): Promise<string> {
     metrics: createMetrics([]),
     metricsAccess: 'loopback',
     corsOrigins: [],
+    keys: createKeys({ store, now: Date.now }),
     logger: pino({ level: 'silent' }),
     version,
     maxBodyBytes: 1024,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { type ExecFileException, execFile } from 'node:child_process'
+import { type ExecFileException, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
@@ -46,7 +47,7 @@ function cob(args: readonly string[], input = '', environment: Record<string, st
 }
 
 test('the server keeps its first key and its address to itself, and writes server.json', () => {
-  for (const name of ['bootstrap-key', 'server.json', 'cob.db']) {
+  for (const name of ['bootstrap-key', 'server.json', 'cob.db', 'master-key']) {
     assert.equal(statSync(path.join(dataDir, name)).mode & 0o777, 0o600, name)
   }
   assert.equal(readFileSync(path.join(dataDir, 'bootstrap-key'), 'utf8'), `${server.key}\n`)
@@ -137,7 +138,7 @@ test('mistakes are told in a line, with what to do', async () => {
   await expect(['run', 'python3', '--memory', '999999999'], 1, /allows at most/, '1')
   await expect(['kernels', 'info', 'nonsense'], 1, /"nonsense" is not a kernel id/)
   await expect(['kernels', 'list', '--url', 'http://127.0.0.1:1'], 3, /does not answer/)
-  await expect(['keys', 'disable', 'AKNOBODY'], 1, /no key AKNOBODY/)
+  await expect(['keys', 'disable', 'AKNOBODY'], 1, /no key "AKNOBODY"/)
   await expect(['frobnicate'], 2, /unknown command/)
   await expect(['serve'], 1, /Another server uses the data folder/)
   const unknown = await cob(['serve'], '', { COB_PROT: '1' })
@@ -156,6 +157,15 @@ test('every command has help with what it takes', async () => {
     ['keys', 'create'],
     ['keys', 'list'],
     ['keys', 'disable'],
+    ['keys', 'show'],
+    ['keys', 'set'],
+    ['keys', 'enable'],
+    ['keys', 'rotate'],
+    ['usage'],
+    ['audit'],
+    ['sessions'],
+    ['sessions', 'end'],
+    ['drain'],
     ['kernels'],
     ['kernels', 'list'],
     ['kernels', 'info'],
@@ -199,10 +209,122 @@ test('a key can be made before the first start of a server', async () => {
   const { status, stdout } = await cob(['keys', 'create', '--network', 'egress', 'early'], '', environment)
   assert.equal(status, 0)
   assert.match(stdout, /^AK[0-9A-F]{20}:\S+\n$/)
-  assert.match((await cob(['keys', 'list'], '', environment)).stdout, /early +egress/)
+  assert.match((await cob(['keys', 'list'], '', environment)).stdout, /early +user +egress/)
   const mistaken = await cob(['keys', 'create', '--network', 'all'], '', environment)
   assert.deepEqual([mistaken.status, /Allowed choices are none, egress/.test(mistaken.stderr)], [2, true])
+  const refused = await cob(['keys', 'create', '--kernels', '0'], '', environment)
+  assert.deepEqual([refused.status, /limits\.maxKernels/.test(refused.stderr)], [1, true])
   assert.equal(statSync(path.join(folder, 'fresh')).mode & 0o777, 0o700)
+})
+
+test('a key is limited, shown, rotated and enabled again through the server that runs', async () => {
+  const made = JSON.parse(
+    (await cob(['keys', 'create', 'limited', '--kernels', '1', '--langs', 'python3,bash', '--json'])).stdout,
+  )
+  const name = made.accessKey
+  assert.deepEqual([made.limits.maxKernels, made.limits.langs], [1, ['python3', 'bash']])
+  const set = await cob([
+    'keys',
+    'set',
+    name,
+    '--kernels',
+    'default',
+    '--memory',
+    '200000',
+    '--role',
+    'admin',
+    '--expires',
+    '2099-01-01',
+  ])
+  assert.match(set.stdout, /^role +admin$/m)
+  assert.match(set.stdout, /^maxKernels +-$/m)
+  assert.match(set.stdout, /^expiresAt +2099-01-01T00:00:00\.000Z$/m)
+  assert.match((await cob(['keys', 'show', name])).stdout, /^memoryKb +0$/m, 'what a server knows')
+  const rotated = await cob(['keys', 'rotate', name, '--overlap', '0'])
+  assert.match(rotated.stdout, new RegExp(`^${name}:\\S+\n$`))
+  const statusOf = async (key: string): Promise<number> =>
+    (await createApiClient(server.url, key).call('GET', '/v1/kernels')).status
+  assert.deepEqual(
+    [await statusOf(rotated.stdout.trim()), await statusOf(`${name}:${made.secretKey}`)],
+    [200, 401],
+  )
+  await cob(['keys', 'disable', name])
+  assert.equal(await statusOf(rotated.stdout.trim()), 401)
+  await cob(['keys', 'enable', name])
+  assert.equal(await statusOf(rotated.stdout.trim()), 200)
+  assert.match((await cob(['audit', '--of', name])).stdout, /key\.enable +AK\S+ +\S+ +ok/)
+  const mistaken = await cob(['keys', 'set', name, '--expires', 'soon'])
+  assert.deepEqual([mistaken.status, /"soon" is not a time/.test(mistaken.stderr)], [2, true])
+})
+
+test('the first key may be rotated, and the command goes on with its new secret', async () => {
+  const [accessKey = ''] = server.key.split(':')
+  const rotated = await cob(['keys', 'rotate', accessKey])
+  assert.match(rotated.stderr, /The old secret is valid until/)
+  assert.equal(readFileSync(path.join(dataDir, 'bootstrap-key'), 'utf8'), rotated.stdout)
+  assert.equal((await cob(['kernels', 'list'])).status, 0)
+})
+
+test("everybody's sessions are listed and ended, and what they used is told", async () => {
+  const made = JSON.parse((await cob(['keys', 'create', 'used', '--json'])).stdout)
+  const api = createApiClient(server.url, `${made.accessKey}:${made.secretKey}`)
+  const id = await api.create()
+  assert.match((await cob(['sessions'])).stdout, new RegExp(`${id} +${made.accessKey} +python3`))
+  assert.match((await cob(['sessions', 'end', id])).stdout, /has ended/)
+  const csv = await cob(['usage', '--of', made.accessKey, '--csv'])
+  assert.match(csv.stdout, new RegExp(`^accessKey,sessions,.*\r\n${made.accessKey},1,`))
+  assert.match(
+    (await cob(['usage', '--of', made.accessKey, '--sessions'])).stdout,
+    new RegExp(`${id} +${made.accessKey}`),
+  )
+  assert.equal(JSON.parse((await cob(['usage', '--to', '2020-01-01', '--json'])).stdout).keys.length, 0)
+})
+
+test('a drain is begun, told and undone', async () => {
+  assert.match((await cob(['drain'])).stdout, /No new sessions; \d+ are left|none is left/)
+  assert.match((await cob(['run', 'python3'], '1')).stderr, /takes no new kernels/)
+  assert.match((await cob(['drain', '--status'])).stdout, /No new sessions/)
+  assert.match((await cob(['drain', '--undo'])).stdout, /takes new sessions/)
+})
+
+test("a server that is drained to stop ends by itself, with status 0; the folder's keys are there without it", async () => {
+  const own = path.join(folder, 'drained')
+  const ending = await startServerProcess(own)
+  const environment = { COB_DATA_DIR: own }
+  const ended = await cob(['drain', '--stop', '--wait'], '', environment)
+  assert.equal(ended.status, 0, ended.stderr)
+  assert.equal(await ending.exited, 0)
+  const [accessKey = ''] = ending.key.split(':')
+  assert.match((await cob(['keys', 'list'], '', environment)).stdout, new RegExp(accessKey))
+  const refused = await cob(['keys', 'disable', accessKey], '', environment)
+  assert.deepEqual([refused.status, /only valid one with the role admin/.test(refused.stderr)], [1, true])
+  const audit = JSON.parse((await cob(['audit', '--json'], '', environment)).stdout).entries
+  assert.deepEqual(
+    audit.map(({ who, action, outcome }: Record<string, string>) => [who, action, outcome]),
+    [
+      ['cob', 'key.disable', 'last-admin'],
+      [accessKey, 'server.drain', 'ok'],
+    ],
+  )
+  const wrong = await cob(['keys', 'list'], '', { ...environment, COB_MASTER_KEY: 'ab'.repeat(32) })
+  assert.deepEqual([wrong.status, /COB_MASTER_KEY is not the master key/.test(wrong.stderr)], [1, true])
+})
+
+test('no secret of the command line stands in the list of processes', async () => {
+  const secret = 'a-secret-on-the-command-line'
+  const running = spawn(
+    process.execPath,
+    [COB, 'run', 'python3', '--key', `AKNOBODY:${secret}`, '--url', server.url],
+    {
+      env: { PATH: process.env.PATH, HOME: folder },
+      stdio: ['pipe', 'ignore', 'pipe'],
+    },
+  )
+  const isShown = (): boolean => readFileSync(`/proc/${running.pid}/cmdline`, 'utf8').includes(secret)
+  while (isShown()) await new Promise(setImmediate)
+  running.stdin.end('1')
+  const [status] = await once(running, 'exit')
+  assert.equal(status, 1)
 })
 
 test('kernels are listed, shown, restarted and destroyed', async () => {

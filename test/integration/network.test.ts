@@ -5,6 +5,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { NO_LIMITS } from '@cob/protocol'
 import { createKey, openStore } from '@cob/server'
 import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { footprint } from '../support/footprint.ts'
@@ -63,7 +64,7 @@ answers = list(ThreadPoolExecutor(64).map(lambda target: talk(*target[:2], devic
 
   before(async () => {
     internet = await openInternet()
-    const key = createKey('agents', 'egress')
+    const key = createKey({ name: 'agents', limits: { ...NO_LIMITS, network: 'egress' } })
     openStore({ dataDir }).addKey(key)
     const resolvConf = path.join(dataDir, 'resolv.conf')
     writeFileSync(resolvConf, `nameserver ${internet.address}\n`)

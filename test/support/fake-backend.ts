@@ -115,6 +115,7 @@ export function createFakeBackend(
     },
     usage: async (sandbox) => ({ ...known(sandbox).usage }),
     freeMemory: async (sandbox) => 50_000_000 - known(sandbox).usage.memoryBytes,
+    peakMemory: async (sandbox) => known(sandbox).usage.memoryBytes,
     async destroy(sandbox) {
       if (isCrashed) return forEver
       const found = live.get(sandbox.id)

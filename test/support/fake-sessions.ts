@@ -6,6 +6,7 @@ import {
   type SessionsOptions,
   type SessionsOwner,
 } from '../../packages/server/src/sessions/manager.ts'
+import type { Quota } from '../../packages/server/src/sessions/quota.ts'
 import type { FakeBackend } from './fake-backend.ts'
 
 const fakeLang: Lang = {
@@ -49,6 +50,15 @@ export function createFakeLangs(): Langs {
   }
 }
 
+/** Of every owner. */
+export const QUOTA: Quota = {
+  maxKernels: 10,
+  maxMemoryKb: null,
+  maxCpuMsPerDay: null,
+  network: 'none',
+  langs: null,
+}
+
 /** Sessions on the in-memory backend; see `createFakeLangs`. */
 export function createFakeSessions(
   backend: FakeBackend,
@@ -66,9 +76,9 @@ export function createFakeSessions(
       idleTimeoutMs: { default: 60_000, max: 100_000 },
       cpuCreditMs: { default: 0, max: 0 },
     },
-    networkOf: () => 'none',
+    quotaOf: () => QUOTA,
+    ledger: { addUsage: () => {}, sumCpuMs: () => 0 },
     maxKernels: 20,
-    maxKernelsPerKey: 10,
     maxProcesses: 10,
     maxQueued: 16,
     maxUploadBytes: 1_000_000,

@@ -1,16 +1,21 @@
 import type { AddressInfo, Server } from 'node:net'
 import { pino } from 'pino'
+import { createKeys } from '../../packages/server/src/access/keys.ts'
+import { createQuotas } from '../../packages/server/src/access/quotas.ts'
 import { ERRORS } from '../../packages/server/src/errors.ts'
 import { createHttpServer, type HttpServerOptions } from '../../packages/server/src/http/server.ts'
 import { createMetrics } from '../../packages/server/src/observe/metrics.ts'
 import { createObserver } from '../../packages/server/src/observe/observer.ts'
-import { createSqliteStore } from '../../packages/server/src/store/sqlite-store.ts'
-import type { Store } from '../../packages/server/src/store/store.ts'
+import { createKey } from '../../packages/server/src/store/key.ts'
+import type { Key, Store } from '../../packages/server/src/store/store.ts'
 import { createFakeBackend, type FakeBackend } from './fake-backend.ts'
 import { createFakeLangs, createFakeSessions } from './fake-sessions.ts'
+import { createMemoryStore } from './memory-store.ts'
 
 export const KEY = { accessKey: 'AKIAEXAMPLE', secretKey: 'a-secret-of-the-tests' }
 export const BEARER = `Bearer ${KEY.accessKey}:${KEY.secretKey}`
+
+export const ADMIN = 'Bearer AKIAADMIN:a-secret-of-the-tests'
 
 export interface HttpFixture {
   readonly url: string
@@ -23,20 +28,29 @@ export interface HttpFixture {
   close(): Promise<void>
 }
 
-/** The real HTTP front, the real sessions and store, on sandboxes in memory; kernel type `fake`. A second key is `AKIAOTHER`. */
+/** The real HTTP front, the real sessions and store, on sandboxes in memory; kernel type `fake`. Other keys are `AKIAOTHER` and `AKIAADMIN`, an admin. */
 export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Promise<HttpFixture> {
   const { logger = pino({ level: 'silent' }) } = overrides
   const backend = createFakeBackend()
+  const store = createMemoryStore()
+  const addKey = (accessKey: string, more: Partial<Key> = {}): void =>
+    store.addKey({ ...createKey(), ...KEY, createdAt: 0, accessKey, ...more })
+  addKey(KEY.accessKey)
+  addKey('AKIAOTHER')
+  addKey('AKIADISABLED', { disabledAt: 1 })
+  addKey('AKIAADMIN', { role: 'admin' })
   const metrics = createMetrics(Object.keys(ERRORS))
   const sessions = createFakeSessions(backend, {
     observer: createObserver(metrics.observer, ...(overrides.tracing ? [overrides.tracing.observer] : [])),
     logger,
+    ledger: store,
+    quotaOf: createQuotas(store, {
+      maxKernelsPerKey: 10,
+      maxMemoryKbPerKey: 0,
+      maxCpuMsPerDay: 0,
+      network: 'none',
+    }),
   })
-  const store = createSqliteStore(':memory:')
-  const common = { name: '', createdAt: 0, disabledAt: null, network: null }
-  store.addKey({ ...KEY, ...common })
-  store.addKey({ ...common, accessKey: 'AKIAOTHER', secretKey: KEY.secretKey })
-  store.addKey({ ...common, accessKey: 'AKIADISABLED', secretKey: KEY.secretKey, disabledAt: 1 })
   const http = createHttpServer({
     sessions,
     langs: createFakeLangs(),
@@ -44,6 +58,7 @@ export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Pro
     metrics,
     metricsAccess: 'loopback',
     corsOrigins: [],
+    keys: createKeys({ store, now: overrides.now ?? Date.now }),
     logger,
     version: '0.0.0-test',
     maxBodyBytes: 1_048_576,

@@ -11,6 +11,7 @@ export interface Schema {
   readonly minimum?: number
   readonly maximum?: number
   readonly items?: Schema
+  readonly maxItems?: number
   readonly properties?: Readonly<Record<string, Schema>>
   readonly required?: readonly string[]
   readonly propertyNames?: Schema
@@ -42,6 +43,8 @@ export function fromSchema(
       )
     case 'null':
       return fc.constant(null)
+    case 'array':
+      return fc.array(fromSchema(schema.items ?? {}, hints), { maxLength: Math.min(schema.maxItems ?? 4, 4) })
     case 'object': {
       const { properties = {}, required = [], propertyNames, additionalProperties } = schema
       if (typeof additionalProperties === 'object')

@@ -11,6 +11,8 @@ export interface ServerProcess {
   readonly url: string
   readonly key: string
   readonly pid: number
+  /** Its exit status, or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals | null>
   /** Everything it printed on standard output so far. */
   output(): string
   /** Resolves with the exit status, or the signal that ended it. */
@@ -63,6 +65,7 @@ export async function startServerProcess(
     url: /listens on +(\S+)/.exec(output)?.[1] ?? '',
     key: /Key +(\S+)/.exec(output)?.[1] ?? '',
     pid: child.pid ?? 0,
+    exited: exited.then(([status, signal]) => status ?? signal),
     output: () => output,
     ended,
     end(signal) {

@@ -14,6 +14,8 @@ export interface Target {
 }
 
 export interface Client {
+  /** Any other request; throws `CliError` for an answer that is an error. */
+  call<T>(method: string, target: string, body?: unknown): Promise<T>
   create(request: CreateKernel): Promise<{ kernelId: string; created: boolean }>
   list(): Promise<KernelInfo[]>
   info(id: string): Promise<KernelInfo>
@@ -138,6 +140,7 @@ export function connect(url: string, key: string): Client {
     }
   }
   return {
+    call,
     create: (body) => call('POST', '/v1/kernel/create', body),
     list: async () => (await call<{ kernels: KernelInfo[] }>('GET', '/v1/kernels')).kernels,
     info: (id) => call('GET', kernel(id)),

@@ -1,7 +1,7 @@
 import type { CreateKernel } from '@cob/protocol'
 import type { Command } from 'commander'
-import { CliError } from './cli-error.ts'
 import type { Client, Target } from './client.ts'
+import { parseWhole } from './parse.ts'
 
 /** Of commands that make a kernel for themselves. */
 export interface KernelOptions extends Target {
@@ -11,8 +11,8 @@ export interface KernelOptions extends Target {
 
 export function addKernelOptions(command: Command): Command {
   return command
-    .option('--memory <KB>', 'memory of the kernel', toNumber)
-    .option('--timeout <ms>', 'time one execution may run', toNumber)
+    .option('--memory <KB>', 'memory of the kernel', parseWhole)
+    .option('--timeout <ms>', 'time one execution may run', parseWhole)
     .option(
       '--url <url>',
       'the server (COB_URL, or the one that uses the data folder; without any, one is started for this command)',
@@ -40,9 +40,4 @@ export async function withKernel<T>(
     // It may have ended by itself.
     await client.destroy(kernelId).catch(() => {})
   }
-}
-
-function toNumber(text: string): number {
-  if (/^\d{1,15}$/.test(text)) return Number(text)
-  throw new CliError(`"${text}" is not a whole number.`, 2)
 }

@@ -3,6 +3,9 @@ import { CommanderError } from 'commander'
 import { CliError } from './cli-error.ts'
 import { createProgram } from './program.ts'
 
+// In place of the arguments, which may hold a key and are shown to everybody on this machine.
+process.title = 'cob'
+
 /** The only place that ends the process. */
 try {
   const exitCode = await createProgram().run(process.argv.slice(2))

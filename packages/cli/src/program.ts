@@ -1,13 +1,17 @@
 import { Command } from 'commander'
 import type { AddCommand } from './command.ts'
+import { addAudit } from './commands/audit.ts'
 import { addCp } from './commands/cp.ts'
 import { addDoctor } from './commands/doctor.ts'
+import { addDrain } from './commands/drain.ts'
 import { addKernels } from './commands/kernels.ts'
 import { addKeys } from './commands/keys.ts'
 import { addRun } from './commands/run.ts'
 import { addServe } from './commands/serve.ts'
+import { addSessions } from './commands/sessions.ts'
 import { addShell } from './commands/shell.ts'
 import { addTerm } from './commands/term.ts'
+import { addUsage } from './commands/usage.ts'
 
 export function createProgram(): { run(args: readonly string[]): Promise<number> } {
   let exitCode = 0
@@ -26,7 +30,11 @@ export function createProgram(): { run(args: readonly string[]): Promise<number>
     addTerm,
     addCp,
     addKeys,
+    addUsage,
+    addAudit,
     addKernels,
+    addSessions,
+    addDrain,
     addDoctor,
   ]
   for (const one of add) {

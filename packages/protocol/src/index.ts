@@ -1,3 +1,4 @@
+export * from './admin.ts'
 export * from './channel.ts'
 export * from './kernel.ts'
 export * from './key.ts'

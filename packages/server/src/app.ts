@@ -4,6 +4,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Server as TlsServer } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
+import { createKeys, type Keys } from './access/keys.ts'
+import { createQuotas } from './access/quotas.ts'
+import { createRecords, type Records } from './access/records.ts'
+import { startRetention } from './access/retention.ts'
 import { type Check, type OnCheck, toError } from './backend/check.ts'
 import type { Layer } from './backend/local/layers.ts'
 import { type Config, ConfigError } from './config.ts'
@@ -18,8 +22,9 @@ import { createLogger, type Logger } from './observe/logger.ts'
 import { createMetrics } from './observe/metrics.ts'
 import { createObserver } from './observe/observer.ts'
 import { openTracing } from './observe/open-tracing.ts'
-import { openFirstKey } from './store/first-key.ts'
+import { keepFirstKey, openFirstKey } from './store/first-key.ts'
 import { formatKey } from './store/key.ts'
+import { createMasterKeyOpener } from './store/master-key.ts'
 import { observeStore } from './store/observed-store.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
@@ -33,6 +38,8 @@ export interface RunningServer {
   readonly key: string
   /** True when this start made the key. */
   readonly firstStart: boolean
+  /** Resolves when an admin has drained the server and it is to stop; `close` is still to be called. */
+  readonly drained: Promise<void>
   /** Ends every session, or, with `leave`, lets them go on for the next server; then ends the server. Idempotent. */
   close(options?: { readonly leave?: boolean }): Promise<void>
 }
@@ -66,18 +73,23 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     const store = observeStore(openStore(config), metrics.stored)
     closers.push(() => store.close())
     const first = openFirstKey(store, folder, config.bootstrapKey)
+    const retention = startRetention({ ...config, store, logger })
+    closers.push(() => retention.close())
+    const drained = Promise.withResolvers<void>()
 
     const core = await openCore(config, {
       ...options,
       dataDir: folder.path(),
       store: store.sessions,
       logger,
-      networkOf: (owner) => store.findKey(owner)?.network ?? config.network,
       observer: createObserver(
         metrics.observer,
         ...(tracing ? [tracing.observer] : []),
         ...(config.logCode ? [createCodeLog(logger)] : []),
       ),
+      quotaOf: createQuotas(store, config),
+      ledger: store,
+      onDrained: drained.resolve,
     })
     closers.push(
       () => core.close(),
@@ -101,6 +113,13 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       corsOrigins: config.corsOrigins,
       certificate: certificate?.pair,
       tracing,
+      keys: createKeys({
+        store,
+        now: Date.now,
+        onRotated: (key) => {
+          if (key.accessKey === first.key.accessKey) keepFirstKey(folder, key)
+        },
+      }),
       logger,
       version,
       maxBodyBytes: config.maxBodyBytes,
@@ -136,6 +155,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
       url,
       key: formatKey(first.key),
       firstStart: first.created,
+      drained: drained.promise,
       close: ({ leave = false } = {}) => (closed ??= closeAll({ leave })),
     }
   } catch (error) {
@@ -165,7 +185,6 @@ export async function examine(config: Config, onCheck: OnCheck): Promise<boolean
         dataDir,
         isTemporary: true,
         logger: createLogger('silent'),
-        networkOf: () => config.network,
         onCheck: tell,
       },
     )
@@ -191,9 +210,20 @@ async function closeHttp(http: FastifyInstance, { leave }: { readonly leave: boo
   clearTimeout(timer)
 }
 
-/** The keys of a data folder; also while a server uses it. */
-export function openStore(config: Pick<Config, 'dataDir'>): Store {
-  return createSqliteStore(path.join(config.dataDir, 'cob.db'))
+/** What a data folder keeps of keys, usage and actions; also while a server uses it. */
+export function openStore({ dataDir, masterKey }: Pick<Config, 'dataDir' | 'masterKey'>): Store {
+  const openMasterKey = createMasterKeyOpener(path.join(dataDir, 'master-key'), masterKey)
+  return createSqliteStore(path.join(dataDir, 'cob.db'), openMasterKey)
+}
+
+/** The same for the `cob` command, where no server runs. */
+export function openAdministration(config: Pick<Config, 'dataDir' | 'masterKey'>): {
+  keys: Keys
+  records: Records
+  store: Store
+} {
+  const store = openStore(config)
+  return { keys: createKeys({ store, now: Date.now }), records: createRecords(store), store }
 }
 
 function readCertificate({ tlsCert, tlsKey }: Config, logger: Logger): Certificate | undefined {

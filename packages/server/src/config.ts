@@ -47,6 +47,8 @@ interface Meta {
   readonly unit?: string
   /** What stands for its variable where that has many names. */
   readonly variable?: string
+  /** Its value is shown to nobody. */
+  readonly isSecret?: boolean
   /** What stands for the default where it depends on the machine. */
   readonly defaultText?: string
 }
@@ -68,6 +70,7 @@ const configSchema = z.strictObject({
   }),
   bootstrapKey: describe(key.optional(), {
     help: 'First key, `accessKey:secretKey`; created at start if absent.',
+    isSecret: true,
     defaultText: 'made at the first start',
   }),
   tlsCert: describe(text.optional(), {
@@ -87,6 +90,25 @@ const configSchema = z.strictObject({
   }),
   logCode: describe(flag.default(false), {
     help: 'Log the code that sessions run and what it puts out, which may hold anything: passwords, personal data.',
+  }),
+  masterKey: describe(
+    z
+      .string()
+      .regex(/^[0-9A-Fa-f]{64}$/, '64 hexadecimal digits')
+      .optional(),
+    {
+      help: 'What the secrets of keys are encrypted with, as `openssl rand -hex 32` makes it.',
+      defaultText: 'the file `master-key` in the data folder, made at the first start',
+      isSecret: true,
+    },
+  ),
+  usageDays: describe(whole(1, 36_500).default(400), {
+    unit: 'days',
+    help: 'How long it is kept what each session used.',
+  }),
+  auditDays: describe(whole(1, 36_500).default(90), {
+    unit: 'days',
+    help: 'How long the audit log is kept; at most a million entries.',
   }),
   logLevel: describe(z.enum(LOG_LEVELS, `one of ${LOG_LEVELS.join(', ')}`).default('info'), {
     help: 'Least level that is logged.',
@@ -134,6 +156,14 @@ const configSchema = z.strictObject({
   }),
   maxKernels: describe(whole(1).default(1000), { help: 'Kernels of all keys together.' }),
   maxKernelsPerKey: describe(whole(1).default(500), { help: 'Kernels of one key.' }),
+  maxMemoryKbPerKey: describe(whole(0).default(0), {
+    unit: 'KB',
+    help: 'What the kernels of one key may ask for together; 0: no limit. This and the next, like some others here, may be set for each key.',
+  }),
+  maxCpuMsPerDay: describe(whole(0).default(0), {
+    unit: 'ms',
+    help: 'CPU time of the kernels of one key in a day (UTC); 0: no limit.',
+  }),
   maxProcesses: describe(whole(4, 30_000).default(128), { help: 'Processes and threads of one kernel.' }),
   maxQueued: describe(whole(1, 1000).default(16), { help: 'Executions that may wait on one kernel.' }),
   maxWarm: describe(whole(0, 1000).default(8), {
@@ -192,6 +222,7 @@ const configSchema = z.strictObject({
   }),
   key: describe(key.optional(), {
     help: 'For the cob command: the key to use.',
+    isSecret: true,
     defaultText: 'from bootstrap-key',
   }),
   images: describe(z.enum(IMAGES, `one of ${IMAGES.join(', ')}`).optional(), {
@@ -218,6 +249,9 @@ const toVariable = (name: string): string =>
   name === 'otlpEndpoint'
     ? OTLP_VARIABLE
     : PREFIX + name.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+const SECRETS = Object.entries(configSchema.shape)
+  .filter(([, schema]) => settings.get(schema)?.isSecret)
+  .map(([name]) => name)
 const BY_VARIABLE = new Map(NAMES.map((name) => [toVariable(name), name]))
 
 /**
@@ -252,7 +286,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     const lines = parsed.error.issues.map(({ path: steps, message }) => {
       const name = steps.join('_')
       const value = steps.reduce<unknown>((inner, step) => Object(inner)[step], given)
-      const shown = name === 'bootstrapKey' || name === 'key' ? 'its value' : JSON.stringify(value)
+      const shown = SECRETS.includes(name) ? 'its value' : JSON.stringify(value)
       const variable = toVariable(name)
       const where =
         environment[variable] === undefined ? `${environment[FILE_VARIABLE]}, "${steps.join('.')}"` : variable
@@ -293,9 +327,15 @@ function readFile(file: string | undefined): Record<string, unknown> {
     if (isObject(content)) return { ...content }
     throw new Error('it is not a JSON object')
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
-    throw new ConfigError(`${FILE_VARIABLE} names ${file}, which cannot be read: ${why}`, { cause })
+    throw new ConfigError(`${FILE_VARIABLE} names ${file}, which cannot be read: ${toReason(cause)}`)
   }
+}
+
+/** Of JSON, the place only: the message quotes what stands there, which may be a secret. */
+function toReason(error: unknown): string {
+  if (!(error instanceof SyntaxError)) return error instanceof Error ? error.message : String(error)
+  const place = /\(line \d+ column \d+\)/.exec(error.message)?.[0]
+  return place === undefined ? 'it is not valid JSON' : `it is not valid JSON ${place}`
 }
 
 function isObject(value: unknown): value is object {

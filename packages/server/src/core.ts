@@ -13,8 +13,10 @@ import { createObserver, type Observer } from './observe/observer.ts'
 import { selfTest } from './self-test/self-test.ts'
 import type { LimitRanges } from './sessions/limits.ts'
 import { createSessions } from './sessions/manager.ts'
+import type { Quota } from './sessions/quota.ts'
 import type { Sessions } from './sessions/sessions.ts'
 import type { SessionStore } from './store/session-store.ts'
+import type { UsageStore } from './store/usage.ts'
 
 const KB = 1024
 /** Two bytes a character at worst, and three times as much for work on them and for the rest of the server. */
@@ -28,6 +30,13 @@ const SELF_TEST_LIMITS: LimitRanges = {
   idleTimeoutMs: { default: 60_000, max: 60_000 },
   cpuCreditMs: { default: 0, max: 0 },
 }
+const NO_QUOTA = {
+  maxKernels: Number.POSITIVE_INFINITY,
+  maxMemoryKb: null,
+  maxCpuMsPerDay: null,
+  langs: null,
+}
+const NO_LEDGER: Pick<UsageStore, 'addUsage' | 'sumCpuMs'> = { addUsage: () => {}, sumCpuMs: () => 0 }
 const REPOSITORY = path.resolve(import.meta.dirname, '../../..')
 
 /** Sessions and all they need, without a store or a front. */
@@ -50,8 +59,10 @@ export interface CoreOptions {
   /** Keeps sessions for another server, and may have some of an earlier one: they go on. */
   readonly store?: SessionStore
   readonly logger: Logger
-  /** By access key. */
-  readonly networkOf: (owner: string) => Network
+  /** By access key; see `SessionsOptions`. Absent where nobody has a key. */
+  readonly quotaOf?: (owner: string) => Quota
+  readonly ledger?: Pick<UsageStore, 'addUsage' | 'sumCpuMs'>
+  readonly onDrained?: () => void
   readonly onCheck?: OnCheck
   /** Told of the sessions of users. */
   readonly observer?: Observer
@@ -100,7 +111,6 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     warm: {},
     maxWarm: 0,
     maxKernels: config.maxKernels,
-    maxKernelsPerKey: config.maxKernelsPerKey,
     maxProcesses: config.maxProcesses,
     maxQueued: config.maxQueued,
     maxUploadBytes: config.maxUploadBytes,
@@ -116,7 +126,9 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
       idleTimeoutMs: { default: config.defaultIdleTimeoutMs, max: config.maxIdleTimeoutMs },
       cpuCreditMs: { default: config.defaultCpuCreditMs, max: config.maxCpuCreditMs },
     },
-    networkOf: options.networkOf,
+    quotaOf: options.quotaOf ?? (() => ({ ...NO_QUOTA, network: config.network })),
+    ledger: options.ledger ?? NO_LEDGER,
+    ...(options.onDrained ? { onDrained: options.onDrained } : {}),
     observer: options.observer ?? createObserver(),
     warm: findWarm(config, langs),
     // Who lives for one run has no session to come.
@@ -127,7 +139,8 @@ export async function openCore(config: Config, options: CoreOptions): Promise<Co
     const own = createSessions({
       ...common,
       limits: SELF_TEST_LIMITS,
-      networkOf: () => network,
+      quotaOf: () => ({ ...NO_QUOTA, network }),
+      ledger: NO_LEDGER,
       // Nobody asks what becomes of its session.
       logger: logger.level === 'info' ? logger.child({}, { level: 'warn' }) : logger,
       observer: createObserver(),

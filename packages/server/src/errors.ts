@@ -40,6 +40,26 @@ export const ERRORS = {
     detail: 'resourceLimits.{field} is {value} {unit}; "{lang}" needs at least {min} {unit}.',
   },
   unauthorized: { status: 401, title: 'Not authorized', detail: '{problem}' },
+  forbidden: {
+    status: 403,
+    title: 'Forbidden',
+    detail: 'This needs a key with the role admin; this one has the role {role}.',
+  },
+  'lang-not-allowed': {
+    status: 403,
+    title: 'Kernel type not allowed',
+    detail: 'This key may not use kernel type "{lang}". It may use: {allowed}.',
+  },
+  'no-such-key': {
+    status: 404,
+    title: 'No such key',
+    detail: 'There is no key "{accessKey}". GET /v1/admin/keys, or "cob keys list", lists them.',
+  },
+  'last-admin': {
+    status: 409,
+    title: 'Last admin',
+    detail: 'Key "{accessKey}" is the only valid one with the role admin. Make another one first.',
+  },
   'no-such-route': {
     status: 404,
     title: 'No such resource',
@@ -186,7 +206,7 @@ export const ERRORS = {
   'quota-exceeded': {
     status: 429,
     title: 'Quota exceeded',
-    detail: 'This key has {count} live kernels, the most it may have. Destroy one first.',
+    detail: 'This key {problem}',
   },
   'too-many-terminals': {
     status: 429,
@@ -262,6 +282,12 @@ export const ERRORS = {
     status: 503,
     title: 'Not recorded',
     detail: 'The server cannot write down what must not be lost, so it did nothing: {problem}. Try again.',
+  },
+  draining: {
+    status: 503,
+    title: 'Draining',
+    detail:
+      'This server takes no new kernels at this time; those there are go on. Use another server, or try again later.',
   },
   'shutting-down': {
     status: 503,

@@ -6,6 +6,7 @@ import type { Problem } from '@cob/protocol'
 import { pino } from 'pino'
 import { CobError } from '../../../packages/server/src/errors.ts'
 import type { HttpServerOptions } from '../../../packages/server/src/http/server.ts'
+import { createDrain } from '../../../packages/server/src/sessions/drain.ts'
 import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
 import { BEARER, type HttpFixture, KEY, startHttp } from '../../support/http-fixture.ts'
 
@@ -106,11 +107,14 @@ test('a full server tells when to come again, and a gone kernel why it went', as
 
 test('a server that is not ready says so where it is asked, and is alive', async (t) => {
   let ready = false
-  const http = await start(t, {}, { ready: () => ready })
+  const drain = createDrain({ count: () => 1, onDone: () => {} })
+  const http = await start(t, { drain }, { ready: () => ready })
   assert.equal((await fetch(`${http.url}/readyz`)).status, 503)
   assert.equal((await fetch(`${http.url}/healthz`)).status, 200)
   ready = true
   assert.equal((await fetch(`${http.url}/readyz`)).status, 200)
+  drain.begin(false)
+  assert.equal((await fetch(`${http.url}/readyz`)).status, 503)
 })
 
 test('the waiting ends when the client goes away, and the next one is served', async (t) => {

@@ -5,7 +5,14 @@ import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
-import { document, type FuzzRequest, fuzzRequests, operations } from '../../support/fuzz-requests.ts'
+import { createKey } from '../../../packages/server/src/store/key.ts'
+import {
+  CHANGED_KEY,
+  document,
+  type FuzzRequest,
+  fuzzRequests,
+  operations,
+} from '../../support/fuzz-requests.ts'
 import { BEARER, type HttpFixture, KEY, startHttp } from '../../support/http-fixture.ts'
 import { heldBytes } from '../../support/memory.ts'
 import { open, type RawAnswer, readAnswer } from '../../support/raw-http.ts'
@@ -15,7 +22,10 @@ const REQUESTS = 10_000
 const WARM_UP = 1000
 const MAX_GROWTH_BYTES = 10_000_000
 
-const ajv = new Ajv2020({ strict: false, formats: { uri: true } }).addSchema(document, 'api')
+const ajv = new Ajv2020({ strict: false, formats: { uri: true, 'date-time': true } }).addSchema(
+  document,
+  'api',
+)
 const pointer = (...steps: string[]): string =>
   `api#/${steps.map((step) => encodeURIComponent(step.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/')}`
 
@@ -24,6 +34,7 @@ let socket: Socket | undefined
 before(async () => {
   // A request that is not understood as it was meant is told so soon.
   http = await startHttp({ bounds: { requestMs: 3000, headersMs: 3000, checkEveryMs: 100 } })
+  http.store.addKey({ ...createKey(), accessKey: CHANGED_KEY })
 })
 after(() => http.close())
 

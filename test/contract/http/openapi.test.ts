@@ -49,6 +49,20 @@ test('the document describes every operation there is, and nothing else', () => 
       'get /v1',
       'get /v1/authorize',
       'delete /v1/kernel/{id}/files/{path}',
+      'delete /v1/admin/drain',
+      'delete /v1/admin/sessions/{id}',
+      'get /v1/admin/audit',
+      'get /v1/admin/drain',
+      'get /v1/admin/keys',
+      'get /v1/admin/keys/{accessKey}',
+      'get /v1/admin/sessions',
+      'get /v1/admin/usage',
+      'patch /v1/admin/keys/{accessKey}',
+      'post /v1/admin/drain',
+      'post /v1/admin/keys',
+      'post /v1/admin/keys/{accessKey}/disable',
+      'post /v1/admin/keys/{accessKey}/enable',
+      'post /v1/admin/keys/{accessKey}/rotate',
       'get /v1/kernel/{id}',
       'get /v1/kernel/{id}/files',
       'get /v1/kernel/{id}/files/{path}',
@@ -96,7 +110,7 @@ test('every response has a description, and every error is a problem document', 
           : [/^[45]/.test(status) ? 'application/problem+json' : 'application/json']
       // A file is of any type, events come in two, and figures in Prometheus' own.
       const found = Object.keys(content ?? {}).filter(
-        (type) => !/octet-stream|x-tar|event-stream|ndjson|text\/plain/.test(type),
+        (type) => !/octet-stream|x-tar|event-stream|ndjson|text\/(plain|csv)/.test(type),
       )
       const isOther =
         status === '206' ||
@@ -122,6 +136,12 @@ test('a body that may be left out is described so', () => {
       'patch /v1/kernel/{id}',
       'post /v1/kernel/{id}/interrupt',
       'post /v1/kernel/{id}/executions/{executionId}/interrupt',
+      'post /v1/admin/keys/{accessKey}/disable',
+      'post /v1/admin/keys/{accessKey}/enable',
+      'post /v1/admin/keys/{accessKey}/rotate',
+      'delete /v1/admin/sessions/{id}',
+      'post /v1/admin/drain',
+      'delete /v1/admin/drain',
     ],
   )
 })

@@ -114,7 +114,7 @@ test('a key that is disabled ends what was opened with it: terminals, events of 
   }
   const stream = await fetch(`${hasty.url}/v1/kernel/${own}`, post)
   const closed = sockets.map((socket) => once(socket, 'close'))
-  hasty.store.disableKey(KEY.accessKey, 1)
+  hasty.store.changeKey(KEY.accessKey, (key) => ({ ...key, disabledAt: 1 }))
   for (const [code, reason] of await Promise.all(closed))
     assert.deepEqual([code, String(reason)], [1008, 'the key is disabled'])
   await assert.rejects(stream.text())
@@ -123,6 +123,7 @@ test('a key that is disabled ends what was opened with it: terminals, events of 
 test('a terminal that nobody reads is kept for a while, although its client seems silent then, and closed with a reason', async (t) => {
   const terminal: Terminal = {
     output: new PassThrough(),
+    exitStatus: undefined,
     type: () => new Promise(() => {}),
     resize: () => {},
     close: () => {},

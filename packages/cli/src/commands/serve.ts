@@ -17,7 +17,7 @@ export const addServe: AddCommand = (program, done) => {
       const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve))
       const server = await serve(config)
       process.stdout.write(welcome(server, config.dataDir))
-      const leave = (await stopped) === 'SIGTERM' && config.keepSessions
+      const leave = (await Promise.race([stopped, server.drained])) === 'SIGTERM' && config.keepSessions
       process.stderr.write(
         leave ? 'cob: leaving sessions to the next start ...\n' : 'cob: ending sessions ...\n',
       )

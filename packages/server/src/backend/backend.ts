@@ -55,6 +55,8 @@ export interface Backend {
    * left is not it; what is left of it has been destroyed then.
    */
   adopt(description: unknown): Promise<Sandbox>
+  /** Most bytes the sandbox has used at once, as far as the host counts that; what is used now at least. Until destroy. */
+  peakMemory(sandbox: Sandbox): Promise<number>
   /** Resolves when nothing of the sandbox runs and nothing of it is left on the host. Idempotent. */
   destroy(sandbox: Sandbox): Promise<void>
   /** Ends the backend. Destroys every sandbox, except those to `keep`, which run on for another process to adopt. Idempotent. */

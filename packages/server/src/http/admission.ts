@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
-import type { Store } from '../store/store.ts'
+import type { Key, Store } from '../store/store.ts'
 import { createAuthentication } from './authentication.ts'
 import { rawBody } from './body.ts'
 import { toNetwork } from './network-address.ts'
@@ -19,9 +19,12 @@ interface AdmissionOptions {
 export interface Admission {
   /** Counts a request that needs no key, or has none. Throws `rate-limited`. */
   countAddress(request: FastifyRequest, reply: FastifyReply): void
-  /** Sets `request.owner` by a Bearer key; leaves it for a signature that may be good, which needs the body. Throws `unauthorized`, `rate-limited`. */
+  /**
+   * Sets `request.owner` and `request.role` by a Bearer key; leaves it for a signature that may be good, which needs the body. Throws
+   * `unauthorized`, `rate-limited`.
+   */
   admit(request: FastifyRequest, reply: FastifyReply): void
-  /** Sets `request.owner` by a signature. Throws `unauthorized`, `rate-limited`. */
+  /** Sets the same by a signature. Throws `unauthorized`, `rate-limited`. */
   admitSigned(request: FastifyRequest, reply: FastifyReply): void
   /** Counts by address an answer for which nobody was counted yet; never refuses. */
   showAllowance(request: FastifyRequest, reply: FastifyReply): void
@@ -52,13 +55,13 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
   }
   const countAddress = (request: FastifyRequest, reply: FastifyReply): void =>
     count(reply, `address ${toNetwork(request.ip)}`, rateLimit.perAddress)
-  const identify = (request: FastifyRequest, reply: FastifyReply, prove: () => string | undefined): void => {
+  const identify = (request: FastifyRequest, reply: FastifyReply, prove: () => Key | undefined): void => {
     const attempt = toSignIn(request)
     const waitMs = attempt === undefined ? 0 : guard.waitMs(attempt)
-    let accessKey: string | undefined
+    let key: Key | undefined
     try {
       if (waitMs > 0) throw tooManyGuesses(waitMs)
-      accessKey = prove()
+      key = prove()
     } catch (error) {
       const nextMs = attempt === undefined || waitMs > 0 ? 0 : guard.failed(attempt)
       countAddress(request, reply)
@@ -66,10 +69,11 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
       reply.header('www-authenticate', 'Bearer realm="cob", Sorna signMethod="HMAC-SHA256"')
       throw error
     }
-    if (accessKey === undefined) return
+    if (!key) return
     if (attempt !== undefined) guard.succeeded(attempt)
-    count(reply, `key ${accessKey}`, rateLimit.perKey)
-    request.owner = accessKey
+    count(reply, `key ${key.accessKey}`, key.limits.rateLimit ?? rateLimit.perKey)
+    request.owner = key.accessKey
+    request.role = key.role
   }
 
   return {

@@ -2,8 +2,8 @@ import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { CREDENTIAL_PATTERN } from '@cob/protocol'
 import type { FastifyRequest } from 'fastify'
 import { CobError } from '../errors.ts'
-import { parseKey } from '../store/key.ts'
-import type { Store } from '../store/store.ts'
+import { isValid, parseKey, secretsOf } from '../store/key.ts'
+import type { Key, Store } from '../store/store.ts'
 import { parseSignatureDate, sign } from './signature.ts'
 
 /** How far a signed request's date may be from the server's clock. */
@@ -15,22 +15,24 @@ const NO_MATCH = 'The key is unknown, disabled, or the signature does not match.
 
 export interface Authentication {
   /**
-   * The access key of a Bearer request; undefined for a signed one that only its body can prove or refute. Throws `unauthorized`, also
-   * for a signature that no body could make good.
+   * The key of a Bearer request; undefined for a signed one that only its body can prove or refute. Throws `unauthorized`, also for a
+   * signature that no body could make good.
    */
-  bearer(request: FastifyRequest): string | undefined
-  /** The access key of a signed request. Throws `unauthorized`. */
-  signed(request: FastifyRequest, body: Buffer): string
-  /** Whether the key is there and not disabled. */
+  bearer(request: FastifyRequest): Key | undefined
+  /** The key of a signed request. Throws `unauthorized`. */
+  signed(request: FastifyRequest, body: Buffer): Key
+  /** Whether the key is there and may be used now. */
   isUsable(accessKey: string): boolean
 }
 
 export function createAuthentication(store: Store, now: () => number): Authentication {
   // Compared with where there is no such key, so that this takes as long as a wrong secret.
   const noSecret = randomBytes(30).toString('base64url')
-  const secretOf = (accessKey: string): { secret: string; usable: boolean } => {
+  /** `usable` is the key where it may be used now. */
+  const lookUp = (accessKey: string): { secrets: readonly string[]; usable: Key | undefined } => {
     const key = store.findKey(accessKey)
-    return { secret: key?.secretKey ?? noSecret, usable: key !== undefined && key.disabledAt === null }
+    if (!key) return { secrets: [noSecret], usable: undefined }
+    return { secrets: secretsOf(key, now()), usable: isValid(key, now()) ? key : undefined }
   }
 
   /** What a signed request says of itself, its dates fresh and its key usable. An access key is random: to name one is to have seen it. */
@@ -53,13 +55,13 @@ export function createAuthentication(store: Store, now: () => number): Authentic
         `The date "${given[0]?.slice(0, 80)}" is not ISO 8601 or RFC 7231 within 15 minutes of the server's clock, which says ${clock}.`,
       )
     }
-    const { secret, usable } = secretOf(accessKey)
+    const { secrets, usable } = lookUp(accessKey)
     if (!usable) throw unauthorized(NO_MATCH)
-    return { accessKey, signature, version, dates, secret }
+    return { key: usable, signature, version, dates, secrets }
   }
 
   return {
-    isUsable: (accessKey) => secretOf(accessKey).usable,
+    isUsable: (accessKey) => lookUp(accessKey).usable !== undefined,
     bearer(request) {
       const header = request.headers.authorization
       if (header === undefined) throw unauthorized(`There is no Authorization header. ${HOW}`)
@@ -72,13 +74,14 @@ export function createAuthentication(store: Store, now: () => number): Authentic
         throw unauthorized(`The Authorization scheme is not known. ${HOW}`)
       const key = parseKey(rest.trim())
       if (!key) throw unauthorized('The Bearer token is not of the form <accessKey>:<secretKey>.')
-      const { secret, usable } = secretOf(key.accessKey)
-      if (!isSame(key.secretKey, secret) || !usable)
+      const { secrets, usable } = lookUp(key.accessKey)
+      const matches = secrets.map((secret) => isSame(key.secretKey, secret))
+      if (!matches.includes(true) || !usable)
         throw unauthorized('The key is unknown, disabled, or its secret is wrong.')
-      return key.accessKey
+      return usable
     },
     signed(request, body) {
-      const { accessKey, signature, version, dates, secret } = parseClaim(request)
+      const { key, signature, version, dates, secrets } = parseClaim(request)
       const host = request.headers.host ?? ''
       const target = request.originalUrl
       // Clients of 2016 sign "/v1/" and send "/v1".
@@ -86,11 +89,13 @@ export function createAuthentication(store: Store, now: () => number): Authentic
       const common = { method: request.method, host, version, body }
       const matches = dates.flatMap(({ date, days }) =>
         days.flatMap((day) =>
-          targets.map((target) => isSame(signature, sign({ ...common, target, date }, secret, day))),
+          targets.flatMap((target) =>
+            secrets.map((secret) => isSame(signature, sign({ ...common, target, date }, secret, day))),
+          ),
         ),
       )
       if (!matches.includes(true)) throw unauthorized(NO_MATCH)
-      return accessKey
+      return key
     },
   }
 }

@@ -10,6 +10,9 @@ export function problemResponse(description: string) {
   return { description, content: { 'application/problem+json': { schema: problem } } }
 }
 
+/** Of every route in `/v1/admin`. */
+export const adminOnly = { 403: problemResponse('The key has not the role admin') }
+
 /** Why any request may be refused; what a route says itself comes first. */
 const ANYWHERE = {
   '4XX': problemResponse('The request cannot be answered; `code` and `detail` say why'),
@@ -42,6 +45,8 @@ export const describeRoute: typeof jsonSchemaTransform = (document) => {
 /** What a route takes as a stream is told in its schema under this name: as `content` of the operation's `requestBody`. */
 export const FILE_BODY = 'x-file-body'
 
+const NULL = JSON.stringify({ type: 'null' })
+
 /** The whole document: a body that may be null may as well be missing, which the generator cannot know. */
 export const describeAll: typeof jsonSchemaTransformObject = (document) => {
   const described = jsonSchemaTransformObject(document)
@@ -58,9 +63,11 @@ export const describeAll: typeof jsonSchemaTransformObject = (document) => {
   }
   for (const path of Object.values(described.paths ?? {})) {
     for (const operation of [path?.delete, path?.patch, path?.post]) {
-      const body = operation && 'requestBody' in operation ? operation.requestBody : undefined
-      if (operation && body && JSON.stringify(body).includes('{"type":"null"}'))
-        operation.requestBody = { ...body, required: false }
+      const body = operation?.requestBody
+      if (!operation || !body || !('content' in body)) continue
+      const schema = body.content['application/json']?.schema
+      const isNullable = schema && 'anyOf' in schema && JSON.stringify(schema.anyOf?.at(-1)) === NULL
+      if (isNullable) operation.requestBody = { ...body, required: false }
     }
   }
   return described

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerOptions } from 'node:http'
+import type { KeyRole } from '@cob/protocol'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Keys } from '../access/keys.ts'
 import { CobError } from '../errors.ts'
 import type { Langs } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
@@ -11,6 +13,7 @@ import type { Tracing } from '../observe/tracing.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Store } from '../store/store.ts'
 import { createAdmission } from './admission.ts'
+import { keepAudit } from './audit.ts'
 import { createBodies } from './bodies.ts'
 import { acceptJsonBodies, parseBody } from './body.ts'
 import { protectFromBrowsers } from './browser-protection.ts'
@@ -23,6 +26,7 @@ import type { MetricsAccess } from './metrics-access.ts'
 import { observeRequests } from './observed-requests.ts'
 import { describeAll, describeRoute, openapi } from './openapi.ts'
 import { createErrorHandler } from './problem.ts'
+import { adminRoutes } from './routes/admin.ts'
 import { authorizeRoutes } from './routes/authorize.ts'
 import { executionRoutes } from './routes/executions.ts'
 import { fileRoutes } from './routes/files.ts'
@@ -39,6 +43,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Access key of the caller; empty on public routes. */
     owner: string
+    role: KeyRole
   }
   interface FastifyContextConfig {
     /** Needs no key. */
@@ -59,6 +64,7 @@ export interface HttpServerOptions {
   /** Speaks https. A later one is given to `server.setSecureContext`. */
   readonly certificate?: CertificatePair | undefined
   readonly tracing?: Tracing | undefined
+  readonly keys: Keys
   readonly logger: Logger
   readonly version: string
   readonly maxBodyBytes: number
@@ -119,6 +125,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   const bodies = createBodies(app, maxBodyBytes)
   acceptJsonBodies(app, bodies)
   app.decorateRequest('owner', '')
+  app.decorateRequest('role', 'user')
   app.setValidatorCompiler(createValidator)
   app.setSerializerCompiler(() => JSON.stringify)
   app.setErrorHandler(answerError)
@@ -153,6 +160,8 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   })
   observeRequests(app, { metrics: metrics.http, logger })
 
+  keepAudit(app, { now: Date.now, ...options })
+
   const otherMethods = createOtherMethods(app)
   app.register(swagger, {
     openapi: openapi(options.version),
@@ -174,6 +183,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
   app.register(executionRoutes, watched)
   app.register(fileRoutes, { ...options, bodies })
   app.register(streamRoutes, watched)
+  app.register(adminRoutes, options)
   app.register(otherMethods)
   return app
 }

@@ -71,6 +71,8 @@ export interface Interpreter {
   /** See `Backend.freeMemory`. */
   freeMemory(): Promise<number>
   sample(): Promise<Usage>
+  /** See `Backend.peakMemory`; 0 where there is no sandbox. */
+  peakMemory(): Promise<number>
   /** Resolves when nothing of the sandbox runs. Also while it starts. */
   destroy(): Promise<void>
 }
@@ -256,6 +258,9 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
     async sample() {
       if (sandbox && !isOver) usage = await backend.usage(sandbox)
       return usage
+    },
+    async peakMemory() {
+      return sandbox ? backend.peakMemory(sandbox) : 0
     },
     async destroy() {
       isOver = true

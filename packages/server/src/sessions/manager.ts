@@ -1,13 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import type { CreateKernel, Network, RunCode } from '@cob/protocol'
+import type { CreateKernel, RunCode } from '@cob/protocol'
 import type { Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { SessionCount } from '../observe/session-metrics.ts'
 import type { ExecutionRecord, SessionRecord, SessionStore } from '../store/session-store.ts'
+import type { UsageStore } from '../store/usage.ts'
+import { type Account, createAccounting } from './accounting.ts'
+import { createCpuQuota } from './cpu-quota.ts'
+import { createDrain } from './drain.ts'
 import type { Execution } from './execution.ts'
 import { createHoldings } from './holdings.ts'
 import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
+import { checkQuota, type InUse, type Quota } from './quota.ts'
 import { createReaper } from './reaper.ts'
 import { Session, type SessionOptions } from './session.ts'
 import type { EventSource, Owner, Sessions } from './sessions.ts'
@@ -21,10 +26,11 @@ export interface SessionsOptions extends WarmPoolOptions {
   /** Of the machine, this time. */
   readonly bootId: string
   readonly limits: LimitRanges
-  /** What the kernels of an owner reach. */
-  readonly networkOf: (owner: Owner) => Network
+  /** What an owner may have, as of now. */
+  readonly quotaOf: (owner: Owner) => Quota
+  /** Where it is written down what each session used. */
+  readonly ledger: Pick<UsageStore, 'addUsage' | 'sumCpuMs'>
   readonly maxKernels: number
-  readonly maxKernelsPerKey: number
   /** Processes (threads included) one session may have. */
   readonly maxProcesses: number
   /** Executions that may wait on one session; at least 1. */
@@ -33,6 +39,10 @@ export interface SessionsOptions extends WarmPoolOptions {
   readonly maxUploadBytes: number
   /** Characters of code, output and answers that are kept for all sessions together. */
   readonly maxHeldCharacters: number
+  /** See `Drain`. */
+  readonly onDrained?: () => void
+  /** ms since the epoch */
+  readonly now?: () => number
 }
 
 /** For whoever opened them. */
@@ -53,6 +63,8 @@ interface Entry {
   readonly session: Session
   /** Resolves when the session can be used. */
   readonly started: Promise<void>
+  /** Undefined until it can be used. */
+  account: Account | undefined
 }
 
 const NO_CAPACITY_RETRY_S = 5
@@ -67,6 +79,10 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
   const tombstones = createTombstones(store?.tombstones() ?? [])
   const holdings = createHoldings(options.maxHeldCharacters)
   const pool = createWarmPool(options)
+  const now = options.now ?? Date.now
+  const accounting = createAccounting({ ...options, now })
+  const cpuQuota = createCpuQuota({ ...options, accounting, now })
+  const drain = createDrain({ count: () => entries.size, onDone: () => options.onDrained?.() })
   let closing = false
   let isLeaving = false
   let tombstonesDroppedAt = 0
@@ -74,10 +90,20 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
   const isLive = ({ session }: Entry): boolean => !isEnding(session.state)
   const ownedBy = (owner: Owner): Entry[] => [...entries.values()].filter((entry) => entry.owner === owner)
 
+  const inUse = (owner: Owner): InUse => {
+    const owned = ownedBy(owner)
+    return {
+      kernels: owned.length,
+      memoryKb: owned.reduce((sum, { session }) => sum + session.limits.memoryKb, 0),
+      cpuMsToday: accounting.cpuMsToday(owner),
+    }
+  }
+  const isUsable = (entry: Entry): boolean => isLive(entry) && entry.session.state !== 'starting'
+
   const find = (owner: Owner, kernelId: string): Session => {
     if (isLeaving) throw CobError.of('shutting-down', {})
     const entry = entries.get(kernelId)
-    if (entry?.owner === owner && isLive(entry) && entry.session.state !== 'starting') return entry.session
+    if (entry?.owner === owner && isUsable(entry)) return entry.session
     throw goneError(kernelId, tombstones.find(kernelId, owner))
   }
 
@@ -85,8 +111,12 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     if (entries.size >= options.maxKernels) {
       throw CobError.of('no-capacity', { count: entries.size }, { retryAfterS: NO_CAPACITY_RETRY_S })
     }
-    const owned = ownedBy(owner).length
-    if (owned >= options.maxKernelsPerKey) throw CobError.of('quota-exceeded', { count: owned })
+    const quota = options.quotaOf(owner)
+    const mayUse = quota.langs?.map((name) => options.langs.find(name)?.name ?? name)
+    const { lang: name } = lang.manifest
+    if (mayUse && !mayUse.includes(name))
+      throw CobError.of('lang-not-allowed', { lang: name, allowed: mayUse.join(', ') || 'none' })
+    checkQuota(quota, inUse(owner), limits.memoryKb, now())
 
     const held = holdings.of(owner)
     const environCharacters = Object.entries(request.environ ?? {})
@@ -100,26 +130,24 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       limits,
       environ: request.environ ?? {},
     })
-    const started = session.start().catch((cause) => {
+    const begin = async (): Promise<void> => {
+      await session.start()
+      entry.account = accounting.open({ kernelId: session.id, owner, lang: name, createdAt: now() })
+    }
+    const started = begin().catch((cause) => {
       // It was ended before anybody could know it.
       if (closing) throw CobError.of('shutting-down', {})
       if (cause instanceof CobError) throw cause
-      logger.error(
-        { err: cause, kernelId: session.id, lang: lang.manifest.lang },
-        'The kernel could not be started.',
-      )
-      options.observer.createFailed({ kernelId: session.id, lang: lang.manifest.lang })
-      throw CobError.of(
-        'kernel-start-failed',
-        { lang: lang.manifest.lang },
-        { cause, retryAfterS: NO_CAPACITY_RETRY_S },
-      )
+      logger.error({ err: cause, kernelId: session.id, lang: name }, 'The kernel could not be started.')
+      options.observer.createFailed({ kernelId: session.id, lang: name })
+      throw CobError.of('kernel-start-failed', { lang: name }, { cause, retryAfterS: NO_CAPACITY_RETRY_S })
     })
-    const entry = { owner, session, started }
+    const entry: Entry = { owner, session, started, account: undefined }
     entries.set(session.id, entry)
     void session.gone.then(() => {
       entries.delete(session.id)
       held.give(environCharacters)
+      drain.check()
     })
     return entry
   }
@@ -145,7 +173,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
   ): Session =>
     new Session({
       ...own,
-      take: () => pool.take(own.lang, options.networkOf(owner)),
+      take: () => pool.take(own.lang, options.quotaOf(owner).network),
       processes: options.maxProcesses,
       maxQueued: options.maxQueued,
       maxUploadBytes: options.maxUploadBytes,
@@ -155,22 +183,39 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       backend,
       observer: options.observer,
       logger,
-      onEnding: (ending, executions) => bury(own.id, owner, ending, executions),
+      onEnding: (ending, executions, figures) => {
+        // Before it is forgotten that the session lives: whenever this process ends, somebody writes down what it used.
+        entries.get(own.id)?.account?.close(ending, figures)
+        bury(own.id, owner, ending, executions)
+      },
+      onEnded: (ending, figures) => entries.get(own.id)?.account?.close(ending, figures),
+      checkCpu: () => cpuQuota.check(owner),
     })
 
   /** Takes over one session of an earlier server; whatever hinders that, it has ended then, with a reason. */
   const adopt = async (record: SessionRecord, executions: readonly ExecutionRecord[]): Promise<void> => {
     const { kernelId, owner, token, limits, sandbox } = record
+    const account = accounting.open(record)
     const lang = record.bootId === options.bootId ? await options.langs.find(record.lang)?.load() : undefined
     if (!lang) {
       const left = record.bootId === options.bootId ? await backend.adopt(sandbox).catch(() => {}) : undefined
+      const ending: Ending = { reason: 'server-shutdown', at: Date.now() }
+      account.close(ending, {
+        cpuMs: left ? (await backend.usage(left)).cpuMs : 0,
+        peakMemoryBytes: left ? await backend.peakMemory(left) : 0,
+        executions: executions.at(-1)?.count ?? 0,
+        outputBytes: 0,
+      })
       if (left) await backend.destroy(left)
-      bury(kernelId, owner, { reason: 'server-shutdown', at: Date.now() }, [])
+      bury(kernelId, owner, ending, [])
       return
     }
     const session = build(owner, { id: kernelId, token, lang, limits, environ: {} })
-    entries.set(kernelId, { owner, session, started: Promise.resolve() })
-    void session.gone.then(() => entries.delete(kernelId))
+    entries.set(kernelId, { owner, session, started: Promise.resolve(), account })
+    void session.gone.then(() => {
+      entries.delete(kernelId)
+      drain.check()
+    })
     await session.adopt(record, executions)
   }
 
@@ -210,7 +255,13 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     sweep: () => {
       tombstones.sweep()
       pool.sweep()
-      for (const { session } of entries.values()) session.sweep()
+      accounting.sweep()
+      const live = [...entries.values()].filter(isUsable)
+      for (const { session, account } of live) {
+        session.sweep()
+        account?.charge(session.cpuMs)
+      }
+      cpuQuota.enforce(live)
       recordUse()
     },
     observer: options.observer,
@@ -232,6 +283,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
         await existing.started
         return { kernelId: session.id, created: false }
       }
+      drain.throwIfDraining()
       const limits = resolveLimits(request.resourceLimits, options.limits, lang.manifest)
       const { session, started } = open(owner, request, lang, limits)
       await started
@@ -240,7 +292,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     },
     async list(owner) {
       if (isLeaving) throw CobError.of('shutting-down', {})
-      const usable = ownedBy(owner).filter((entry) => isLive(entry) && entry.session.state !== 'starting')
+      const usable = ownedBy(owner).filter(isUsable)
       const told = await Promise.allSettled(usable.map(({ session }) => session.info()))
       // One that is rejected has ended just now.
       return told.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
@@ -295,6 +347,24 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       await Promise.all(Array.from({ length: ADOPTED_AT_ONCE }, adoptNext))
       if (count > 0) logger.info({ count: entries.size, of: count }, 'Sessions of an earlier server go on.')
     },
+    async listAll() {
+      if (isLeaving) throw CobError.of('shutting-down', {})
+      const usable = [...entries.values()].filter(isUsable)
+      const told = await Promise.allSettled(
+        usable.map(async ({ owner, session }) => ({ owner, info: await session.info() })),
+      )
+      // As above.
+      return told.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+    },
+    async destroyAny(kernelId) {
+      if (isLeaving) throw CobError.of('shutting-down', {})
+      const entry = entries.get(kernelId)
+      if (!entry || !isUsable(entry)) throw CobError.of('no-such-kernel', { id: kernelId })
+      await entry.session.end('user-requested')
+    },
+    inUse,
+    count: () => entries.size,
+    drain,
     warmUp: () => pool.open(),
     census: () => count([...entries.values()].map(({ session }) => session)),
     warm: () => pool.figures(),

@@ -15,6 +15,7 @@ import type { Lang } from '../langs/lang.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { ObservedSession, Observer } from '../observe/observer.ts'
 import type { ExecutionRecord, SessionRecord, SessionStore } from '../store/session-store.ts'
+import type { Figures } from './accounting.ts'
 import { createDeadline } from './deadline.ts'
 import type { Execution } from './execution.ts'
 import { createExecutions, type Executions } from './executions.ts'
@@ -23,6 +24,7 @@ import type { Held } from './holdings.ts'
 import { createInterpreter, type Interpreter, type InterpreterOutput } from './interpreter.ts'
 import type { SessionLimits } from './limits.ts'
 import { fromMachineTime, toMachineTime } from './machine-clock.ts'
+import { toOutputBytes } from './output-size.ts'
 import { type Recovery, recover } from './recovery.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
 import { createTerminals, type OpenTerminal } from './terminals.ts'
@@ -51,7 +53,11 @@ export interface SessionOptions {
   readonly observer: Observer
   readonly logger: Logger
   /** Called once, when the session begins to end and before anything waits for it. */
-  readonly onEnding: (ending: Ending, executions: readonly Execution[]) => void
+  readonly onEnding: (ending: Ending, executions: readonly Execution[], figures: Figures) => void
+  /** Called once, with what it used up to its end. */
+  readonly onEnded: (ending: Ending, figures: Figures) => void
+  /** Throws when its owner may run no more code. */
+  readonly checkCpu: () => void
 }
 
 const CPU_WEIGHT = 100
@@ -88,6 +94,7 @@ export class Session {
   #lastQueryAt = this.#createdAt
   #recordedUseAt = this.#createdAt
   #sampledAt = 0
+  #outputBytes = 0
   #state: SessionState = 'starting'
   #restarting: Promise<void> | undefined
   #ending: Promise<void> | undefined
@@ -250,6 +257,7 @@ export class Session {
     const late = this.#executions.ended().at(-1)
     if (!current && codeId === undefined && late?.endedAsking) return late
     if (code === '' && codeId !== undefined) throw CobError.of('no-such-execution', { id: this.id, codeId })
+    this.#options.checkCpu()
     const execution = this.#executions.add(this.id, code, codeId)
     try {
       if (this.#state === 'idle') this.#runNext()
@@ -365,6 +373,11 @@ export class Session {
       maxMem: limits.memoryKb,
       isolation,
     }
+  }
+
+  /** CPU time of all its processes, as of when it was last read. */
+  get cpuMs(): number {
+    return this.#interpreter.usage.cpuMs
   }
 
   /** Something ran in it since its usage was last read. */
@@ -501,7 +514,10 @@ export class Session {
     if (isEnding(this.#state)) return
     this.#lastOutputAt = performance.now()
     const current = this.#executions.current
-    if (event.id === null && event.type === 'stream') this.#executions.streamUnowned(event)
+    if (event.id === null && event.type === 'stream') {
+      this.#outputBytes += toOutputBytes(event)
+      this.#executions.streamUnowned(event)
+    }
     if (!current || event.id !== current.id) return
     switch (event.type) {
       case 'input_request':
@@ -520,6 +536,7 @@ export class Session {
         this.#endSoon('crashed')
         break
       default:
+        this.#outputBytes += toOutputBytes(event)
         current.add(event)
     }
   }
@@ -561,14 +578,28 @@ export class Session {
     this.#become('terminating', reason)
     this.#queryDeadline.stop()
     this.#executions.endAll({ status: 'terminated', reason })
-    this.#options.onEnding(ending, this.#executions.ended())
+    this.#options.onEnding(ending, this.#executions.ended(), this.#figures())
     this.#observer.ended(this.#observed, reason)
     this.#watchers.tell({ name: 'terminated', reason })
+    await this.#interpreter
+      .sample()
+      .catch((err) => this.#logger.warn({ err }, 'The last usage could not be read.'))
+    this.#options.onEnded(ending, this.#figures(await this.#interpreter.peakMemory().catch(() => 0)))
     try {
       await this.#interpreter.destroy()
     } finally {
       this.#become('terminated', reason)
       this.#gone.resolve()
+    }
+  }
+
+  #figures(peakMemoryBytes = 0): Figures {
+    const { cpuMs, memoryBytes } = this.#interpreter.usage
+    return {
+      cpuMs,
+      peakMemoryBytes: Math.max(peakMemoryBytes, memoryBytes),
+      executions: this.#executions.accepted,
+      outputBytes: this.#outputBytes,
     }
   }
 

@@ -10,9 +10,11 @@ import type {
   TerminalSize,
 } from '@cob/protocol'
 import type { SessionCount, WarmFigures } from '../observe/session-metrics.ts'
+import type { Drain } from './drain.ts'
 import type { LogReader } from './event-log.ts'
 import type { Files } from './files.ts'
 import type { Owner } from './owner.ts'
+import type { InUse } from './quota.ts'
 import type { Terminal } from './terminals.ts'
 
 export type { Owner }
@@ -69,6 +71,15 @@ export interface Sessions {
   touch(owner: Owner, kernelId: string): void
   /** Resolves when nothing of the session runs any more. */
   destroy(owner: Owner, kernelId: string): Promise<void>
+  /** Those of all owners. */
+  listAll(): Promise<{ owner: Owner; info: KernelInfo }[]>
+  /** Whoever's it is. Resolves when nothing of it runs any more. */
+  destroyAny(kernelId: string): Promise<void>
+  /** What the owner's sessions use together, counting those that start or end. */
+  inUse(owner: Owner): InUse
+  /** Of all owners. */
+  count(): number
+  readonly drain: Drain
   /** Begins to keep sandboxes warm. Resolves when one of each configured kernel type is, or could not be made. */
   warmUp(): Promise<void>
   /** How many there are, by kernel type and state. */

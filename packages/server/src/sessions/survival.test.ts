@@ -7,21 +7,27 @@ import {
   type FakeSandbox,
 } from '../../../../test/support/fake-backend.ts'
 import { createFakeSessions } from '../../../../test/support/fake-sessions.ts'
+import { createMemoryStore } from '../../../../test/support/memory-store.ts'
 import { CobError, type ErrorCode } from '../errors.ts'
 import type { SessionStore } from '../store/session-store.ts'
-import { createSqliteStore } from '../store/sqlite-store.ts'
+import type { Store } from '../store/store.ts'
 import type { SessionsOptions, SessionsOwner } from './manager.ts'
 
 const OWNER = 'AKIDOWNER'
 
 let machine: Map<string, FakeSandbox>
 let store: SessionStore
+let ledger: Store
 let backend: FakeBackend
 let sessions: SessionsOwner
 let isWritable: boolean
 
 /** What a server that was killed still does in this process reaches no store. */
-function revocable(): { store: SessionStore; revoke(): void } {
+function revocable(): {
+  store: SessionStore
+  ledger: Pick<Store, 'addUsage' | 'sumCpuMs'>
+  revoke(): void
+} {
   let isRevoked = false
   const revoke = (): void => {
     isRevoked = true
@@ -40,7 +46,14 @@ function revocable(): { store: SessionStore; revoke(): void } {
     ]),
   )
   // It has the methods of the store, and no others.
-  return { store: wrapped as unknown as SessionStore, revoke }
+  return {
+    store: wrapped as unknown as SessionStore,
+    ledger: {
+      addUsage: (record) => (isRevoked ? undefined : ledger.addUsage(record)),
+      sumCpuMs: ledger.sumCpuMs,
+    },
+    revoke,
+  }
 }
 
 let revoke: () => void
@@ -48,7 +61,7 @@ async function open(overrides: Partial<SessionsOptions> = {}): Promise<void> {
   const own = revocable()
   revoke = own.revoke
   backend = createFakeBackend(machine)
-  sessions = createFakeSessions(backend, { store: own.store, ...overrides })
+  sessions = createFakeSessions(backend, { store: own.store, ledger: own.ledger, ...overrides })
   await sessions.adopt()
 }
 /** As SIGKILL and a start. */
@@ -59,7 +72,8 @@ async function killAndStart(overrides: Partial<SessionsOptions> = {}): Promise<v
 }
 beforeEach(async () => {
   machine = new Map()
-  store = createSqliteStore(':memory:').sessions
+  ledger = createMemoryStore()
+  store = ledger.sessions
   isWritable = true
   await open()
 })
@@ -285,6 +299,26 @@ test('what was destroyed stays destroyed, and another boot of the machine ends a
   await sessions.destroy(OWNER, destroyed)
   await killAndStart({ bootId: 'another' })
   assert.deepEqual([await reasonOf(destroyed), await reasonOf(living)], ['user-requested', 'server-shutdown'])
+})
+
+test('what a session used is written down once, over the crashes of servers, also where nobody could take it over', async () => {
+  const [kept, gone, lost] = [await create(), await create(), await create()]
+  await run(kept, 'print a')
+  await sessions.destroy(OWNER, gone)
+  await killAndStart()
+  await run(kept, 'print b')
+  for (const { usage } of machine.values()) usage.cpuMs = 70
+  await sessions.destroy(OWNER, kept)
+  await killAndStart({ bootId: 'another boot' })
+  const told = ledger.listUsage({ limit: 10 })
+  assert.deepEqual(
+    told.map(({ kernelId, reason, cpuMs, executions }) => [kernelId, reason, cpuMs, executions]),
+    [
+      [gone, 'user-requested', 10, 0],
+      [kept, 'user-requested', 70, 2],
+      [lost, 'server-shutdown', 0, 0],
+    ],
+  )
 })
 
 test('a create that nobody was told of leaves no session', async () => {

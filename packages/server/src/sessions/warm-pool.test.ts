@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 import { createFakeBackend, type FakeBackend } from '../../../../test/support/fake-backend.ts'
-import { createFakeSessions } from '../../../../test/support/fake-sessions.ts'
+import { createFakeSessions, QUOTA } from '../../../../test/support/fake-sessions.ts'
 import type { SessionsOptions } from './manager.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -106,7 +106,7 @@ test('sessions do not depend on it: when none can be made they are made as they 
 })
 
 test('sessions with a network get sandboxes of their own', async () => {
-  await open({ warm: { fake: 1 }, maxWarm: 1, networkOf: () => 'egress' })
+  await open({ warm: { fake: 1 }, maxWarm: 1, quotaOf: () => ({ ...QUOTA, network: 'egress' }) })
   await untilReady(1)
   const [waiting] = backend.live.keys()
   await create()

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { createKey, formatKey, parseKey } from './key.ts'
 
 test('a new key is of its own, and reads back from its written form', () => {
-  const keys = Array.from({ length: 100 }, () => createKey('of a test'))
+  const keys = Array.from({ length: 100 }, () => createKey({ name: 'of a test' }))
   assert.equal(new Set(keys.map(formatKey)).size, 100)
   for (const { accessKey, secretKey, name, disabledAt, ...rest } of keys) {
     assert.match(accessKey, /^AK[0-9A-F]{20}$/)

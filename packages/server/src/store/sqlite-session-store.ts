@@ -26,7 +26,7 @@ export const SESSION_TABLES = `
 
 type Row = Record<string, SQLOutputValue>
 
-/** On a connection of its own to a database with {@link SESSION_TABLES}. */
+/** In a database with {@link SESSION_TABLES}, on the connection of the keys: one more would make them forget what they keep decrypted. */
 export function createSqliteSessionStore(db: DatabaseSync): SessionStore {
   const addSession = db.prepare('INSERT INTO sessions VALUES (?, ?, ?, ?, ?)')
   const useSession = db.prepare('UPDATE sessions SET used_at = ? WHERE kernel_id = ?')

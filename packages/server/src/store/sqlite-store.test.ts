@@ -1,83 +1,140 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
+import { NO_LIMITS } from '@cob/protocol'
+import { createKey } from './key.ts'
+import { createMasterKeyOpener } from './master-key.ts'
 import { createSqliteStore } from './sqlite-store.ts'
-import type { Key } from './store.ts'
+import type { Key, Store } from './store.ts'
 
-const KEY: Key = {
-  accessKey: 'AKIAEXAMPLE',
-  secretKey: 'a-secret-of-the-tests',
-  name: "of a test; DROP TABLE keys --'",
-  createdAt: 1_482_660_672_123,
-  disabledAt: null,
-  network: null,
-}
+const KEY: Key = { ...createKey(), accessKey: 'AKIAEXAMPLE', secretKey: 'a-secret-of-the-tests' }
 
-function newFile(t: TestContext): string {
+function newFolder(t: TestContext): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'cob-store-'))
   t.after(() => rmSync(folder, { recursive: true }))
-  return path.join(folder, 'cob.db')
+  return folder
+}
+const newFile = (t: TestContext): string => path.join(newFolder(t), 'cob.db')
+const open = (file: string, wanted?: string): Store =>
+  createSqliteStore(file, createMasterKeyOpener(path.join(path.dirname(file), 'master-key'), wanted))
+
+/** Every byte of the database and what is beside it, but for the master key. */
+const bytesBeside = (file: string): string =>
+  readdirSync(path.dirname(file))
+    .filter((name) => name !== 'master-key')
+    .map((name) => readFileSync(path.join(path.dirname(file), name), 'latin1'))
+    .join()
+
+/** As the first version of Cob kept keys: readable. */
+function writeOldDatabase(file: string): void {
+  const db = new DatabaseSync(file)
+  db.exec(`PRAGMA journal_mode = WAL;
+    CREATE TABLE keys (access_key TEXT PRIMARY KEY, secret_key TEXT NOT NULL, name TEXT NOT NULL, created_at INTEGER NOT NULL,
+      disabled_at INTEGER) STRICT, WITHOUT ROWID;
+    ALTER TABLE keys ADD COLUMN network TEXT;
+    PRAGMA user_version = 2`)
+  const insert = db.prepare('INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?)')
+  insert.run('AKIAOLD', 'an-old-readable-secret', 'old', 5, null, 'egress')
+  // One that is gone, in a place that is free now.
+  insert.run('AKIAGONE', `a-readable-secret-${'long'.repeat(2000)}`, 'gone', 6, 7, null)
+  db.exec("DELETE FROM keys WHERE access_key = 'AKIAGONE'")
+  db.close()
 }
 
-test('a key that was added is found and listed, any other is not', () => {
-  const store = createSqliteStore(':memory:')
-  assert.deepEqual([store.findKey(KEY.accessKey), store.listKeys()], [undefined, []])
-  store.addKey(KEY)
-  const older = { ...KEY, accessKey: 'AKIAOLDER', createdAt: 1 }
-  store.addKey(older)
-  assert.deepEqual(store.findKey(KEY.accessKey), KEY)
-  assert.equal(store.findKey(KEY.accessKey.toLowerCase()), undefined)
-  assert.deepEqual(store.listKeys(), [older, KEY])
-  store.close()
-})
-
-test('an access key can be added once', () => {
-  const store = createSqliteStore(':memory:')
-  store.addKey(KEY)
-  assert.throws(() => store.addKey({ ...KEY, secretKey: 'another-secret' }))
-  assert.deepEqual(store.listKeys(), [KEY])
-  store.close()
-})
-
-test('disabling keeps the first time, and tells when there is no such key', () => {
-  const store = createSqliteStore(':memory:')
-  store.addKey(KEY)
-  assert.equal(store.disableKey(KEY.accessKey, 5), true)
-  assert.equal(store.disableKey(KEY.accessKey, 6), true)
-  assert.equal(store.findKey(KEY.accessKey)?.disabledAt, 5)
-  assert.equal(store.disableKey('AKIANOBODY', 5), false)
-  store.close()
-})
-
-test('keys outlive the store, and a second process sees them while the first has it open', (t) => {
-  const file = newFile(t)
-  const first = createSqliteStore(file)
-  first.addKey(KEY)
-  const second = createSqliteStore(file)
-  assert.deepEqual(second.findKey(KEY.accessKey), KEY)
-  second.disableKey(KEY.accessKey, 7)
-  assert.equal(first.findKey(KEY.accessKey)?.disabledAt, 7)
-  first.close()
-  second.close()
-  const third = createSqliteStore(file)
-  assert.equal(third.listKeys().length, 1)
-  third.close()
-})
-
-test('nobody else can read the secrets, even in a copy that came with another mode', (t) => {
+test('nobody else can read the database or the master key, even in a copy that came with another mode', (t) => {
   const file = newFile(t)
   writeFileSync(file, '')
   chmodSync(file, 0o644)
-  const store = createSqliteStore(file)
+  const store = open(file)
   store.addKey(KEY)
   const folder = path.dirname(file)
-  assert.ok(readdirSync(folder).length > 1)
+  assert.ok(readdirSync(folder).includes('master-key'))
   for (const name of readdirSync(folder))
     assert.equal(statSync(path.join(folder, name)).mode & 0o777, 0o600, name)
   store.close()
+})
+
+test('a copy of the database has no secret in it, also of keys that were changed', (t) => {
+  const file = newFile(t)
+  const store = open(file)
+  store.addKey(KEY)
+  store.changeKey(KEY.accessKey, (key) => ({
+    ...key,
+    secretKey: 'another-secret',
+    previous: { secretKey: key.secretKey, validUntil: 9 },
+  }))
+  for (const secret of [KEY.secretKey, 'another-secret']) assert.ok(!bytesBeside(file).includes(secret))
+  store.close()
+  assert.ok(!bytesBeside(file).includes(KEY.secretKey))
+  rmSync(path.join(path.dirname(file), 'master-key'))
+  assert.throws(() => open(file), /master-key is missing, and without it the secrets.*COB_MASTER_KEY/)
+})
+
+test('secrets of the first version are encrypted, and nothing of the readable ones is left in the file', (t) => {
+  const file = newFile(t)
+  writeOldDatabase(file)
+  assert.ok(bytesBeside(file).includes('an-old-readable-secret'))
+  assert.ok(bytesBeside(file).includes('a-readable-secret-long'))
+  const store = open(file)
+  const found = store.findKey('AKIAOLD')
+  assert.deepEqual(found, {
+    accessKey: 'AKIAOLD',
+    secretKey: 'an-old-readable-secret',
+    previous: null,
+    name: 'old',
+    role: 'user',
+    createdAt: 5,
+    disabledAt: null,
+    expiresAt: null,
+    limits: { ...NO_LIMITS, network: 'egress' },
+  } satisfies Key)
+  assert.ok(!bytesBeside(file).includes('readable-secret'), 'while it is open')
+  store.close()
+  assert.ok(!bytesBeside(file).includes('readable-secret'), 'when it is closed')
+})
+
+test('a clean-up that another reader stood in the way of is done at the next start', (t) => {
+  const file = newFile(t)
+  writeOldDatabase(file)
+  // Holds on to what was there before.
+  const reader = new DatabaseSync(file)
+  reader.exec('BEGIN')
+  reader.prepare('SELECT count(*) FROM keys').get()
+  open(file).close()
+  reader.exec('COMMIT')
+  reader.close()
+  open(file).close()
+  assert.ok(!bytesBeside(file).includes('readable-secret'))
+})
+
+test('a wrong master key stops the start and says which one it was', (t) => {
+  const file = newFile(t)
+  open(file, 'ab'.repeat(32)).close()
+  assert.throws(() => open(file, 'cd'.repeat(32)), /COB_MASTER_KEY is not the master key/)
+  open(file, 'AB'.repeat(32)).close()
+  const folder = path.dirname(file)
+  writeFileSync(path.join(folder, 'master-key'), 'ef'.repeat(32))
+  assert.throws(() => open(file), /master-key is not the master key that the secrets/)
+  writeFileSync(path.join(folder, 'master-key'), 'nonsense')
+  assert.throws(() => open(file), /master-key is no master key: it must hold 64 hexadecimal digits/)
+})
+
+test('a secret put into the row of another key cannot be read', (t) => {
+  const file = newFile(t)
+  const store = open(file)
+  store.addKey(KEY)
+  store.addKey({ ...KEY, accessKey: 'AKIATHIEF', secretKey: 'known-to-the-thief' })
+  store.close()
+  const db = new DatabaseSync(file)
+  db.exec(`UPDATE keys SET secret_key = (SELECT secret_key FROM keys WHERE access_key = 'AKIATHIEF')
+    WHERE access_key = 'AKIAEXAMPLE'`)
+  db.close()
+  const again = open(file)
+  assert.throws(() => again.findKey('AKIAEXAMPLE'))
+  again.close()
 })
 
 test('a file of a newer version, or of something else, is refused by name and left as it was', (t) => {
@@ -85,12 +142,9 @@ test('a file of a newer version, or of something else, is refused by name and le
   const db = new DatabaseSync(newer)
   db.exec('PRAGMA user_version = 99')
   db.close()
-  assert.throws(() => createSqliteStore(newer), /cob\.db was written by a newer version of Cob \(schema 99/)
+  assert.throws(() => open(newer), /cob\.db was written by a newer version of Cob \(schema 99/)
   const foreign = newFile(t)
   writeFileSync(foreign, 'this is no database, and long enough to show it\n'.repeat(100))
-  assert.throws(
-    () => createSqliteStore(foreign),
-    /cob\.db cannot be used as the store of keys: file is not a database/,
-  )
+  assert.throws(() => open(foreign), /cob\.db cannot be used as the store of keys: file is not a database/)
   assert.equal(statSync(foreign).size, 4800)
 })

@@ -1,11 +1,17 @@
 import { closeSync, fchmodSync, openSync } from 'node:fs'
-import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
-import { NETWORKS } from '@cob/protocol'
+import { DatabaseSync } from 'node:sqlite'
+import type { OpenMasterKey } from './master-key.ts'
+import { createSqliteAudit } from './sqlite-audit.ts'
+import { createSqliteKeys } from './sqlite-keys.ts'
 import { createSqliteSessionStore, SESSION_TABLES } from './sqlite-session-store.ts'
-import type { Key, Store } from './store.ts'
+import { createSqliteUsage } from './sqlite-usage.ts'
+import { forgetOld, openVault, sealSecrets } from './sqlite-vault.ts'
+import type { Store } from './store.ts'
+
+type Migration = string | ((db: DatabaseSync, openMasterKey: OpenMasterKey) => void)
 
 /** Forward only: the database's `user_version` counts those that ran. */
-const MIGRATIONS = [
+const MIGRATIONS: readonly Migration[] = [
   `CREATE TABLE keys (
      access_key TEXT PRIMARY KEY,
      secret_key TEXT NOT NULL,
@@ -15,57 +21,71 @@ const MIGRATIONS = [
    ) STRICT, WITHOUT ROWID`,
   'ALTER TABLE keys ADD COLUMN network TEXT',
   SESSION_TABLES,
+  `CREATE TABLE vault (
+     id INTEGER PRIMARY KEY CHECK (id = 1),
+     proof TEXT NOT NULL,
+     holds_old INTEGER NOT NULL
+   ) STRICT`,
+  (db, openMasterKey) => sealSecrets(db, openVault(db, openMasterKey)),
+  `ALTER TABLE keys ADD COLUMN previous_secret TEXT;
+   ALTER TABLE keys ADD COLUMN previous_until INTEGER;
+   ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'user';
+   ALTER TABLE keys ADD COLUMN expires_at INTEGER;
+   ALTER TABLE keys ADD COLUMN limits TEXT NOT NULL DEFAULT '{}';
+   UPDATE keys SET limits = json_set(limits, '$.network', network);
+   ALTER TABLE keys DROP COLUMN network`,
+  `CREATE TABLE usage (
+     id INTEGER PRIMARY KEY,
+     kernel_id TEXT NOT NULL UNIQUE,
+     access_key TEXT NOT NULL,
+     lang TEXT NOT NULL,
+     created_at INTEGER NOT NULL,
+     ended_at INTEGER NOT NULL,
+     reason TEXT NOT NULL,
+     cpu_ms INTEGER NOT NULL,
+     cpu_ms_last_day INTEGER NOT NULL,
+     peak_memory_kb INTEGER NOT NULL,
+     executions INTEGER NOT NULL,
+     output_bytes INTEGER NOT NULL
+   ) STRICT;
+   CREATE INDEX usage_by_key ON usage (access_key, ended_at);
+   CREATE INDEX usage_by_end ON usage (ended_at)`,
+  `CREATE TABLE audit (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     at INTEGER NOT NULL,
+     who TEXT NOT NULL,
+     action TEXT NOT NULL,
+     target TEXT,
+     request_id TEXT,
+     outcome TEXT NOT NULL
+   ) STRICT;
+   CREATE INDEX audit_by_time ON audit (at)`,
 ]
 const BUSY_TIMEOUT_MS = 5000
 
 /**
- * The embedded store: SQLite at `file`, mode 0600, readable by a second process at the same time. Throws a readable error when the
- * database was written by a newer version or is no database.
+ * The embedded store: SQLite at `file`, mode 0600, readable by a second process at the same time; secrets in it are encrypted. Throws a
+ * readable error when the database was written by a newer version, is no database, or the master key is not its own.
  */
-export function createSqliteStore(file: string): Store {
+export function createSqliteStore(file: string, openMasterKey: OpenMasterKey): Store {
   if (file !== ':memory:') makePrivate(file)
   const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
   try {
     configure(db, file)
-    migrate(db, file)
+    migrate(db, file, openMasterKey)
+    const vault = openVault(db, openMasterKey)
+    forgetOld(db)
+    return {
+      ...createSqliteKeys(db, vault),
+      ...createSqliteUsage(db),
+      ...createSqliteAudit(db),
+      sessions: createSqliteSessionStore(db),
+      close: () => db.close(),
+    }
   } catch (error) {
     db.close()
     throw error
   }
-  const sessions = openSessions(db, file)
-  const insert = db.prepare(
-    'INSERT INTO keys (access_key, secret_key, name, created_at, disabled_at, network) VALUES (?, ?, ?, ?, ?, ?)',
-  )
-  const select = db.prepare('SELECT * FROM keys WHERE access_key = ?')
-  const selectAll = db.prepare('SELECT * FROM keys ORDER BY created_at, access_key')
-  const disable = db.prepare('UPDATE keys SET disabled_at = coalesce(disabled_at, ?) WHERE access_key = ?')
-  return {
-    addKey(key) {
-      insert.run(key.accessKey, key.secretKey, key.name, key.createdAt, key.disabledAt, key.network)
-    },
-    findKey(accessKey) {
-      const row = select.get(accessKey)
-      return row && toKey(row)
-    },
-    listKeys: () => selectAll.all().map(toKey),
-    disableKey: (accessKey, at) => disable.run(at, accessKey).changes > 0,
-    sessions: createSqliteSessionStore(sessions),
-    close() {
-      if (sessions !== db) sessions.close()
-      db.close()
-    },
-  }
-}
-
-/**
- * A second connection, which does not wait for the disk at each commit: what it writes is of use for as long as the machine runs, and
- * survives the end of this process. A database in memory has one connection.
- */
-function openSessions(db: DatabaseSync, file: string): DatabaseSync {
-  if (file === ':memory:') return db
-  const sessions = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
-  sessions.exec('PRAGMA synchronous = NORMAL')
-  return sessions
 }
 
 /** Made here, so that it never exists with another mode; a copy put back from elsewhere may have come with one. */
@@ -80,15 +100,15 @@ function makePrivate(file: string): void {
 
 function configure(db: DatabaseSync, file: string): void {
   try {
-    // The first to read the file.
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+    // The first to read the file. What is written survives the end of this process; that of the machine only where it says so.
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new Error(`${file} cannot be used as the store of keys: ${why}.`, { cause })
   }
 }
 
-function migrate(db: DatabaseSync, file: string): void {
+function migrate(db: DatabaseSync, file: string, openMasterKey: OpenMasterKey): void {
   db.exec('BEGIN IMMEDIATE')
   const version = Number(db.prepare('PRAGMA user_version').get()?.user_version)
   if (version > MIGRATIONS.length) {
@@ -96,18 +116,9 @@ function migrate(db: DatabaseSync, file: string): void {
       `${file} was written by a newer version of Cob (schema ${version}; this one knows ${MIGRATIONS.length}). Update Cob.`,
     )
   }
-  for (const statement of MIGRATIONS.slice(version)) db.exec(statement)
-  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`)
-}
-
-/** The columns are of the types the table declares (STRICT). */
-function toKey(row: Record<string, SQLOutputValue>): Key {
-  return {
-    accessKey: String(row.access_key),
-    secretKey: String(row.secret_key),
-    name: String(row.name),
-    createdAt: Number(row.created_at),
-    disabledAt: row.disabled_at === null ? null : Number(row.disabled_at),
-    network: NETWORKS.find((network) => network === row.network) ?? null,
+  for (const migration of MIGRATIONS.slice(version)) {
+    if (typeof migration === 'string') db.exec(migration)
+    else migration(db, openMasterKey)
   }
+  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`)
 }

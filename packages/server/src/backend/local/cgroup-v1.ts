@@ -54,6 +54,7 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
     },
     cachedBytes: (dir) =>
       readKey(dir, 'memory.stat', 'total_inactive_file') + readKey(dir, 'memory.stat', 'total_active_file'),
+    peakBytes: (dir) => readNumber(dir, 'memory.max_usage_in_bytes'),
   },
   pids: {
     resource: 'processes',

@@ -33,6 +33,8 @@ export const CGROUP_V2_CONTROLLERS: Readonly<Record<string, Controller>> = {
     }),
     cachedBytes: (dir) =>
       readKey(dir, 'memory.stat', 'inactive_file') + readKey(dir, 'memory.stat', 'active_file'),
+    // Since Linux 5.19.
+    peakBytes: (dir) => (existsSync(join(dir, 'memory.peak')) ? readNumber(dir, 'memory.peak') : 0),
   },
   pids: {
     resource: 'processes',

@@ -24,6 +24,8 @@ export interface Controller {
   usage(dir: string): Partial<Usage>
   /** Bytes of the memory in use that only cache files: the kernel takes them back when they are needed. */
   cachedBytes?(dir: string): number
+  /** Most bytes of memory that were in use at once; 0 where the kernel does not tell. */
+  peakBytes?(dir: string): number
 }
 
 /** A directory in one cgroup hierarchy below which this server keeps one group per sandbox. */
@@ -43,6 +45,8 @@ export interface Cgroup {
   usage(): Partial<Usage>
   /** See {@link Controller.cachedBytes}. */
   cachedBytes(): number
+  /** See {@link Controller.peakBytes}. */
+  peakBytes(): number
   /** Ids of all member processes, in the server's process namespace. */
   pids(): number[]
   /** Removes the directories. Rejects when processes are left. Idempotent. */
@@ -87,6 +91,11 @@ export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
       parts
         .flatMap(({ dir, controllers }) => controllers.map((each) => each.cachedBytes?.(dir) ?? 0))
         .reduce((sum, bytes) => sum + bytes, 0),
+    peakBytes: () =>
+      Math.max(
+        0,
+        ...parts.flatMap(({ dir, controllers }) => controllers.map((each) => each.peakBytes?.(dir) ?? 0)),
+      ),
     pids: () => [...new Set(parts.flatMap(({ dir }) => readPids(dir)))],
     async remove() {
       for (const { dir } of parts) await removeGroup(dir)

@@ -81,6 +81,7 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
       connect: async (sandbox) => find(sandbox).connect(),
       usage: async (sandbox) => find(sandbox).usage(),
       freeMemory: async (sandbox) => find(sandbox).freeMemory(),
+      peakMemory: async (sandbox) => find(sandbox).peakMemory(),
       async destroy(sandbox) {
         const found = live.get(sandbox.id)
         if (found) await destroy(found)

@@ -47,6 +47,7 @@ export interface LocalSandbox extends Sandbox {
   freeMemory(): number
   /** Once it is started; undefined where nobody could adopt it. */
   describe(): LocalDescription | undefined
+  peakMemory(): number
   /** See `Backend.destroy`; concurrent calls share one promise, a failed one may be repeated. */
   destroy(): Promise<void>
 }
@@ -234,6 +235,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
         })
       }),
     usage,
+    peakMemory: () => Math.max(usage().memoryBytes, cgroup?.peakBytes() ?? 0),
     freeMemory: () => limits.memoryBytes - usage().memoryBytes + (cgroup?.cachedBytes() ?? 0),
     describe() {
       const first = outer && identify(outer.pid)

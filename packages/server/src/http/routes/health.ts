@@ -9,7 +9,7 @@ import { type MetricsAccess, mayReadMetrics } from '../metrics-access.ts'
 const state = z.object({ status: z.literal('ok') })
 const isPublic = { config: { isPublic: true } }
 
-/** `/healthz`: the process answers. `/readyz`: it takes new sessions. `/metrics`: its figures. And what describes the API itself. */
+/** `/healthz`: the process answers. `/readyz`: it takes new sessions, unless it is closing or drained. `/metrics`: its figures. And what describes the API itself. */
 export async function healthRoutes(
   app: FastifyInstance,
   {
@@ -27,6 +27,7 @@ export async function healthRoutes(
   routes.get('/healthz', describe('Whether the server is alive'), async () => ({ status: 'ok' as const }))
   routes.get('/readyz', describe('Whether the server takes requests'), async () => {
     if (!ready()) throw CobError.of('shutting-down', {})
+    sessions.drain.throwIfDraining()
     return { status: 'ok' as const }
   })
   routes.get(

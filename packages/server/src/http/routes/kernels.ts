@@ -16,16 +16,22 @@ export async function kernelRoutes(
   routes.post(
     '/v1/kernel/create',
     {
+      config: { audit: 'session.create' },
       schema: {
         summary: 'Create a kernel session, or get the live one with the same token',
         body: createKernelSchema,
         response: {
           201: kernelCreatedSchema,
+          403: problemResponse('The key may not use this kernel type'),
           406: problemResponse("The limits exceed the server's own"),
         },
       },
     },
-    async ({ owner, body, id }, reply) => reply.code(201).send(await sessions.create(owner, body, id)),
+    async (request, reply) => {
+      const created = await sessions.create(request.owner, request.body, request.id)
+      request.auditTarget = created.kernelId
+      return reply.code(201).send(created)
+    },
   )
   routes.get(
     '/v1/kernels',
@@ -51,6 +57,7 @@ export async function kernelRoutes(
   routes.delete(
     '/v1/kernel/:id',
     {
+      config: { audit: 'session.end' },
       schema: {
         summary: 'Destroy a kernel session',
         params: kernelParams,
@@ -66,6 +73,7 @@ export async function kernelRoutes(
   routes.patch(
     '/v1/kernel/:id',
     {
+      config: { audit: 'session.restart' },
       schema: {
         summary: 'Restart a kernel session',
         params: kernelParams,

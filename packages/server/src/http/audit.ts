@@ -1,0 +1,56 @@
+import type { AuditAction } from '@cob/protocol'
+import type { FastifyInstance } from 'fastify'
+import { CobError } from '../errors.ts'
+import type { Logger } from '../observe/logger.ts'
+import type { Store } from '../store/store.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What a request to this route is in the audit log. */
+    audit?: AuditAction
+  }
+  interface FastifyRequest {
+    /** Which key or session it is about, where the path does not say. */
+    auditTarget: string | undefined
+    /** `ok`, or the code of the error. */
+    outcome: string
+  }
+}
+
+export interface AuditOptions {
+  readonly store: Pick<Store, 'addAudit'>
+  readonly logger: Logger
+  /** ms since the epoch */
+  readonly now: () => number
+}
+
+/** Longest id that is written down, in characters: it may be whatever a client sent. */
+const MAX_TARGET = 128
+
+/** Writes down what is done by routes with `config.audit`, whatever came of it, once it is known who did it. */
+export function keepAudit(app: FastifyInstance, { store, logger, now }: AuditOptions): void {
+  app.decorateRequest('auditTarget', undefined)
+  app.decorateRequest('outcome', 'ok')
+  app.addHook('onError', async (request, _reply, error) => {
+    request.outcome = error instanceof CobError ? error.code : 'internal'
+  })
+  app.addHook('onResponse', async (request) => {
+    const action = request.routeOptions.config.audit
+    if (action === undefined || request.owner === '') return
+    // Every audited route names what it is about so, or not at all.
+    const { id, accessKey } = (request.params ?? {}) as { id?: string; accessKey?: string }
+    const target = request.auditTarget ?? id ?? accessKey ?? null
+    try {
+      store.addAudit({
+        at: now(),
+        who: request.owner,
+        action,
+        target: target?.slice(0, MAX_TARGET) ?? null,
+        requestId: request.id,
+        outcome: request.outcome,
+      })
+    } catch (err) {
+      logger.error({ err, requestId: request.id, action }, 'The audit log could not be written.')
+    }
+  })
+}

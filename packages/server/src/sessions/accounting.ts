@@ -1,0 +1,111 @@
+import type { Logger } from '../observe/logger.ts'
+import type { UsageRecord, UsageStore } from '../store/usage.ts'
+import type { Owner } from './owner.ts'
+import { startOfDay } from './quota.ts'
+import type { Ending } from './tombstones.ts'
+
+/** Records that could not be written yet, for a full disk for instance; beyond, the oldest are lost. */
+const MAX_UNWRITTEN = 10_000
+
+/** What one session has used when nothing of it runs any more. */
+export interface Figures {
+  readonly cpuMs: number
+  readonly peakMemoryBytes: number
+  readonly executions: number
+  readonly outputBytes: number
+}
+
+/** One session's. */
+export interface Account {
+  /** Counts what it has used since the last call towards its owner's day; `cpuMs` is all it has used. */
+  charge(cpuMs: number): void
+  /** Writes its usage record; again with its last figures when they are known. */
+  close(ending: Ending, figures: Figures): void
+}
+
+/** Counts CPU time by owner and day (UTC), and writes down what each session used. */
+export interface Accounting {
+  /**
+   * `createdAt` in ms since the epoch. Of one that an earlier server began on another day, what it has used until its first charge does
+   * not count for today.
+   */
+  open(session: Pick<UsageRecord, 'kernelId' | 'lang' | 'createdAt'> & { readonly owner: Owner }): Account
+  cpuMsToday(owner: Owner): number
+  /** Tries again to write what could not be. */
+  sweep(): void
+}
+
+export interface AccountingOptions {
+  readonly ledger: Pick<UsageStore, 'addUsage' | 'sumCpuMs'>
+  readonly logger: Logger
+  /** ms since the epoch */
+  readonly now: () => number
+}
+
+export function createAccounting({ ledger, logger, now }: AccountingOptions): Accounting {
+  /** As many as there are keys in use today. */
+  const today = new Map<Owner, number>()
+  let day = startOfDay(now())
+  let unwritten: UsageRecord[] = []
+
+  const cpuMsToday = (owner: Owner): number => {
+    const current = startOfDay(now())
+    if (current !== day) today.clear()
+    day = current
+    const known = today.get(owner) ?? ledger.sumCpuMs(owner, day)
+    today.set(owner, known)
+    return known
+  }
+  const write = (record: UsageRecord): void => {
+    try {
+      ledger.addUsage(record)
+    } catch (err) {
+      logger.error({ err, kernelId: record.kernelId }, 'Usage could not be written; it is tried again.')
+      unwritten.push(record)
+      if (unwritten.length > MAX_UNWRITTEN) unwritten.shift()
+    }
+  }
+
+  return {
+    open({ kernelId, owner, lang, createdAt }) {
+      let counted = createdAt < startOfDay(now()) ? undefined : 0
+      let countedOn = day
+      let ofThatDay = 0
+      const charge = (cpuMs: number): void => {
+        const before = cpuMsToday(owner)
+        const more = counted === undefined ? 0 : Math.max(0, cpuMs - counted)
+        today.set(owner, before + more)
+        if (countedOn !== day) ofThatDay = 0
+        countedOn = day
+        ofThatDay += more
+        counted = Math.max(counted ?? 0, cpuMs)
+      }
+      return {
+        charge,
+        close({ reason, at }, { peakMemoryBytes, executions, outputBytes, cpuMs }) {
+          charge(cpuMs)
+          write({
+            kernelId,
+            accessKey: owner,
+            lang,
+            createdAt,
+            endedAt: at,
+            reason,
+            cpuMs: counted ?? 0,
+            cpuMsLastDay: ofThatDay,
+            peakMemoryKb: Math.ceil(peakMemoryBytes / 1024),
+            executions,
+            outputBytes,
+          })
+        },
+      }
+    },
+    cpuMsToday,
+    sweep() {
+      if (unwritten.length === 0) return
+      const again = unwritten
+      unwritten = []
+      for (const record of again) write(record)
+    },
+  }
+}

@@ -88,6 +88,8 @@ export function backendContract(name: string, options: BackendContractOptions): 
         assert.ok(usage.cpuMs >= 0 && Number.isFinite(usage.cpuMs), String(usage.cpuMs))
         assert.ok(usage.processes >= 1 && usage.processes <= LIMITS.processes, String(usage.processes))
         assert.equal(usage.oomKills, 0)
+        const peak = await backend.peakMemory(sandbox)
+        assert.ok(peak >= usage.memoryBytes && peak <= LIMITS.memoryBytes, `${peak} ${usage.memoryBytes}`)
         stream.destroy()
       }))
 

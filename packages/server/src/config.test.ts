@@ -31,6 +31,7 @@ test('a bad value names the variable, the value and what it takes; a secret is n
   refused({ COB_PORT: '65536' }, /COB_PORT: "65536"/)
   refused({ COB_ALLOW_UNENFORCED_LIMITS: 'maybe' }, /takes 1 or 0/)
   refused({ COB_BOOTSTRAP_KEY: 'short' }, /COB_BOOTSTRAP_KEY: its value is not accepted/)
+  refused({ COB_MASTER_KEY: 'ab12' }, /COB_MASTER_KEY: its value is not accepted; it takes 64 hexadecimal/)
   refused(
     { COB_DEFAULT_MEMORY_KB: '2000', COB_MAX_MEMORY_KB: '1000' },
     /COB_DEFAULT_MEMORY_KB is 2000, above COB_MAX_MEMORY_KB/,
@@ -51,6 +52,22 @@ test('the collector of traces has the name that OpenTelemetry gave it', () => {
   assert.equal(loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }).otlpEndpoint, undefined)
   refused({ OTEL_EXPORTER_OTLP_ENDPOINT: 'collector' }, /OTEL_EXPORTER_OTLP_ENDPOINT: "collector" is not/)
   refused({ COB_OTLP_ENDPOINT: 'http://127.0.0.1:4318' }, /no setting COB_OTLP_ENDPOINT/)
+})
+
+test('a file that is no JSON is named, and nothing of it is told', () => {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), 'cob-config-')), 'config.json')
+  for (const content of ['{"masterKey": s3cret}', '{"key": "AK:s3cret"', 's3cret']) {
+    writeFileSync(file, content)
+    assert.throws(
+      () => loadConfig({ COB_CONFIG: file }),
+      (error) => {
+        assert.ok(error instanceof ConfigError && error.message.includes(file))
+        assert.match(error.message, /it is not valid JSON/)
+        assert.ok(!`${error.message}${error.stack}${error.cause}`.includes('s3cret'), error.message)
+        return true
+      },
+    )
+  }
 })
 
 test('a file is read, and the environment wins over it', () => {

@@ -138,6 +138,21 @@ test('a signature by a wrong secret, an unknown key or a disabled key is 401, an
   assert.equal(new Set(details).size, 1)
 })
 
+test('after a rotation a signature by either secret is good, and by the old one only until the overlap ends', async () => {
+  const rotate = (validUntil: number): unknown =>
+    http.store.changeKey('AKIAOTHER', (key) => ({
+      ...key,
+      secretKey: 'the-new-secret',
+      previous: { secretKey: KEY.secretKey, validUntil },
+    }))
+  const by = async (secret: string): Promise<number> =>
+    (await signed({ accessKey: 'AKIAOTHER', secret })).status
+  rotate(NOW + 1)
+  assert.deepEqual([await by('the-new-secret'), await by(KEY.secretKey)], [200, 200])
+  rotate(NOW)
+  assert.deepEqual([await by('the-new-secret'), await by(KEY.secretKey)], [200, 401])
+})
+
 test('the body is part of what was signed', async () => {
   const { stdout } = await promisify(execFile)('/usr/bin/python3', [
     '-I',

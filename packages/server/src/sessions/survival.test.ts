@@ -321,6 +321,18 @@ test('what a session used is written down once, over the crashes of servers, als
   )
 })
 
+test('a server that is killed while a session ends has written down what that used', async () => {
+  const id = await create()
+  await run(id, 'print a')
+  void sessions.destroy(OWNER, id)
+  await killAndStart()
+  assert.equal(await reasonOf(id), 'user-requested')
+  assert.deepEqual(
+    ledger.listUsage({ limit: 10 }).map(({ kernelId, executions, cpuMs }) => [kernelId, executions, cpuMs]),
+    [[id, 1, 10]],
+  )
+})
+
 test('a create that nobody was told of leaves no session', async () => {
   void sessions.create(OWNER, { lang: 'fake' }).catch(() => {})
   await killAndStart()

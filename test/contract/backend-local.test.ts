@@ -387,6 +387,55 @@ result = count`,
     await next.close()
   })
 
+  test('a process that has got the id of one of a sandbox is not taken for it, and left alone', async () => {
+    const dir = mkdtempSync(join(dataDir, '..', 'reuse-'))
+    const first = await createLocalBackend({ dataDir: dir, log })
+    const sandboxes = [await first.prepare(profile()), await first.prepare(profile())]
+    const [one, other] = sandboxes.map((sandbox) => Object(first.describe(sandbox)))
+    await first.close(sandboxes)
+    const bystander = spawn('/bin/sleep', ['60'], { stdio: 'ignore' })
+    const gone = once(bystander, 'exit')
+    const pid = bystander.pid ?? 0
+    const another = { pid, startTime: one.outer.startTime }
+    const kept = [
+      { ...one, outer: another },
+      { ...other, outer: another, inner: another },
+    ]
+    const next = await createLocalBackend({ dataDir: dir, kept, log })
+    for (const each of kept) {
+      const sandbox = await next.adopt(each)
+      await sandbox.exited
+      await next.destroy(sandbox)
+    }
+    // A description cannot name cgroups of others.
+    const elsewhere = [{ dir: '/sys/fs/cgroup', controllers: ['v2 memory'] }]
+    const forged = { ...kept[0], id: '0'.repeat(24), cgroups: elsewhere }
+    await assert.rejects(next.adopt(forged), /nothing is left/)
+    assert.equal(bystander.exitCode ?? bystander.signalCode, null)
+    bystander.kill('SIGKILL')
+    await gone
+    await next.close()
+    assert.deepEqual(readdirSync(join(dir, 'run')), [])
+  })
+
+  test('an id that an adopted sandbox has is given to no other', async () => {
+    const dir = mkdtempSync(join(dataDir, '..', 'uids-'))
+    const uids = { uidBase: 290_000, uidCount: 3 }
+    const first = await createLocalBackend({ dataDir: dir, log, ...uids })
+    const sandbox = await first.prepare(profile())
+    const kept = [first.describe(sandbox)]
+    await first.close([sandbox])
+    const next = await createLocalBackend({ dataDir: dir, log, kept, ...uids })
+    const adopted = await next.adopt(kept[0])
+    const others = [await next.prepare(profile()), await next.prepare(profile())]
+    const used = [adopted, ...others].map((each) => Object(next.describe(each)).uid)
+    assert.equal(new Set(used).size, 3)
+    await assert.rejects(next.prepare(profile()), /all 3 user ids/)
+    await next.destroy(adopted)
+    await next.destroy(await next.prepare(profile()))
+    await next.close()
+  })
+
   test('a missing bubblewrap is reported with what to type', () =>
     assert.rejects(
       createLocalBackend({ dataDir, bwrapPath: '/missing/bwrap', log }),

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, test } from 'node:test'
 import { NO_LIMITS } from '@cob/protocol'
 import { createKey, openStore } from '@cob/server'
@@ -33,6 +34,7 @@ def talk_udp(host, port):
 describe('network', () => {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-network-'))
   let internet: Internet
+  let start: () => Promise<void>
   let server: ServerProcess
   let none: ApiClient
   let egress: ApiClient
@@ -77,9 +79,12 @@ answers = list(ThreadPoolExecutor(64).map(lambda target: talk(*target[:2], devic
       'mount --bind "$0" /etc/resolv.conf; exec "$@"',
       resolvConf,
     ]
-    server = await startServerProcess(dataDir, {}, withResolver)
-    none = createApiClient(server.url, server.key)
-    egress = createApiClient(server.url, `${key.accessKey}:${key.secretKey}`)
+    start = async () => {
+      server = await startServerProcess(dataDir, {}, withResolver)
+      none = createApiClient(server.url, server.key)
+      egress = createApiClient(server.url, `${key.accessKey}:${key.secretKey}`)
+    }
+    await start()
     kernel = await egress.create()
   })
   after(async () => {
@@ -190,4 +195,34 @@ threading.Thread(target=lambda: listening.accept()[0].sendall(b'the other'), dae
     await egress.destroy(other)
     assert.deepEqual(footprint(dataDir, server.pid), before)
   })
+
+  test('it survives the server; without the process that carries its traffic a session ends', async () => {
+    const cut = await egress.create()
+    await egress.run(cut, 'x = 1')
+    await server.end('SIGKILL')
+    await start()
+    assert.equal(await ask(`talk('${internet.address}', ${internet.port})`), "'internet hello'")
+    await server.end('SIGKILL')
+    process.kill(carrierOf(cut), 'SIGKILL')
+    await start()
+    assert.equal((await egress.gone(cut)).reason, 'server-shutdown')
+    assert.equal(await ask(`talk('${internet.address}', ${internet.port})`), "'internet hello'")
+    await egress.destroy(kernel)
+    await warmSettled(server.url)
+    assert.equal(footprint(dataDir, server.pid).runEntries, await readyOnes())
+  })
+
+  /** Sandboxes that are kept ready. */
+  async function readyOnes(): Promise<number> {
+    const text = await (await fetch(`${server.url}/metrics`)).text()
+    return Number(/^cob_warm_sandboxes\{.*\} (\d+)/m.exec(text)?.[1])
+  }
+
+  /** The process that carries a session's traffic. */
+  function carrierOf(id: string): number {
+    const db = new DatabaseSync(path.join(dataDir, 'cob.db'), { readOnly: true })
+    const row = db.prepare('SELECT fields FROM sessions WHERE kernel_id = ?').get(id)
+    db.close()
+    return JSON.parse(String(row?.fields)).sandbox.egress.pid
+  }
 })

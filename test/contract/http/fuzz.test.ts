@@ -155,7 +155,7 @@ test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is 
     later.resources <= earlier.resources,
     `${later.resources - earlier.resources} handles more are open`,
   )
-  // None of these requests is a WebSocket's.
+  // None of these requests is a WebSocket's, which has a test of its own.
   for (const [name, { good, odd, answered }] of seen)
     assert.ok(good > 0 && odd > 0 && (answered > 0 || name.includes('/stream/')), `${name} was not reached`)
   assert.equal(({} as Record<string, unknown>).polluted, undefined)

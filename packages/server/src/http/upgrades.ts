@@ -2,7 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
-import { endConnection } from './client-error.ts'
+import { CobError } from '../errors.ts'
+import { endConnection, refuseConnection } from './client-error.ts'
 
 /** Of what a client of a WebSocket sends at once. */
 const MAX_MESSAGE_BYTES = 1024 * 1024
@@ -36,9 +37,14 @@ export function acceptWebSockets(app: FastifyInstance, upgradeMs: number): void 
   })
   app.register(websocket, { options: { maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false } })
   app.after(() =>
-    app.websocketServer.on('connection', (_socket, request: IncomingMessage) => {
-      clearTimeout(undecided.get(request)?.timer)
-      undecided.delete(request)
-    }),
+    app.websocketServer
+      .on('connection', (_socket, request: IncomingMessage) => {
+        clearTimeout(undecided.get(request)?.timer)
+        undecided.delete(request)
+      })
+      // What is wrong with the headers of RFC 6455.
+      .on('wsClientError', ({ message }: Error, socket: Socket) =>
+        refuseConnection(CobError.of('malformed-http', { problem: message }), socket),
+      ),
   )
 }

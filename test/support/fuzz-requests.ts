@@ -140,7 +140,7 @@ function requestsFor(name: string, { requestBody, parameters }: Operation, place
     parameters
       ? fc.tuple(where, file).map(([{ id, executionId }, other]) =>
           path
-            .replace('{accessKey}', other === 'a' ? CHANGED_KEY : other)
+            .replace('{accessKey}', other === 'a' || other === '' ? CHANGED_KEY : other)
             .replace('{id}', id)
             .replace('{path}', other)
             .replace('{executionId}', executionId),

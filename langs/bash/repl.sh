@@ -9,7 +9,8 @@ __cob_report() { local LC_ALL=C; printf '%s %d\n%s' "$1" "${#2}" "$2" >&4; }
 __cob_error() { local LC_ALL=C size=$((${#1} + ${#2} + ${#3} + ${#4} + 3)); printf 'error %d\n%s\0%s\0%s\0%s' "$size" "$1" "$2" "$3" "$4" >&4; }
 __cob_check() { __cob_problem=$("$BASH" -n -c "$__cob_code" 2>&1) && return; __cob_problem=${__cob_problem#*: }; __cob_error SyntaxError "${__cob_problem#-c: }" 1 "$__cob_problem"; return 1; }
 __cob_finish() {
-    [ -z "${__cob_exit+set}" ] || { [ "$__cob_exit" = 0 ] || __cob_error SystemExit "$__cob_exit" 0 "exit $__cob_exit"; unset __cob_exit; __cob_report done ok; return; }
+    # The shell breaks the line where it is interrupted.
+    [ -z "${__cob_exit+set}" ] || { exec 2>&5 5>&-; [ "$__cob_exit" = 0 ] || __cob_error SystemExit "$__cob_exit" 0 "exit $__cob_exit"; unset __cob_exit; __cob_report done ok; return; }
     case $1 in 130) __cob_report done 'interrupted?' ;; *) __cob_report done ok ;; esac
 }
-exit() { [ "$BASHPID" = "$$" ] || builtin exit "$@"; __cob_exit=${1:-$?}; kill -INT $$; }
+exit() { [ "$BASHPID" = "$$" ] || builtin exit "$@"; __cob_exit=${1:-$?}; exec 5>&2 2>/dev/null; kill -INT $$; }

@@ -45,6 +45,22 @@ namespace CobRepl {
             $fields = [get_class($problem), $problem->getMessage(), $before ? '1' : '0', ...$lines];
             self::report('error', implode("\0", array_map(fn($text) => str_replace("\0", '', $text), $fields)));
         }
+        /** A warning as PHP tells of it, at its place in the execution. */
+        public static function warn(int $number, string $message, string $file, int $line): bool {
+            // PHP keeps it for error_get_last().
+            if (!(error_reporting() & $number)) return false;
+            $own = preg_match('/repl\.php\(\d+\) : eval/', $file);
+            $kind = match ($number) {
+                E_NOTICE, E_USER_NOTICE => 'Notice',
+                E_DEPRECATED, E_USER_DEPRECATED => 'Deprecated',
+                E_USER_ERROR => 'Fatal error',
+                default => 'Warning',
+            };
+            fflush(STDOUT);
+            fwrite(STDERR, "PHP $kind:  $message in " . ($own ? "execution" : $file) . " on line $line\n");
+            if ($number === E_USER_ERROR) throw new \ErrorException($message, 0, $number, $file, $line);
+            return true;
+        }
         public static function done(string $status): void {
             if (getmypid() !== self::$pid) exit(0);
             fflush(STDOUT);
@@ -62,6 +78,7 @@ namespace CobRepl {
     Loop::$pid = getmypid();
     pcntl_async_signals(true);
     Loop::listen(false);
+    set_error_handler(Loop::warn(...));
 }
 namespace {
     while (($GLOBALS['__cob'] = \CobRepl\Loop::next()) !== null) {

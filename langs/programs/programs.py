@@ -15,19 +15,20 @@ MAX_OUTPUT_BYTES = 256 * 1024
 
 def main(channel, spec):
     """Called in a process forked from the agent; returns when the agent is gone."""
-    Programs(channel, spec['options']).run()
+    Programs(channel, spec['options'], spec['folder']).run()
 
 
 class Programs(Session):
     """
     Options: `source`, the name of the source file; `build` and `run`, commands in which `{source}`, `{name}` (without what follows the
-    dot) and `{folder}` stand for themselves; `named`, a regular expression whose group is the name that this code wants to have;
-    `environ`, variables for both.
+    dot), `{folder}` and `{lang}`, where the kernel type's files are, stand for themselves; `named`, regular expressions, of which the first
+    one found has the name that this code wants as its group; `environ`, variables for both.
     """
 
-    def __init__(self, channel, options):
+    def __init__(self, channel, options, lang_folder):
         super().__init__(channel)
         self._options = options
+        self._lang_folder = lang_folder
         self._stdin = asking_pipe.AskingPipe()
         self._wakes, writer = os.pipe()
         for fd in (self._wakes, writer):
@@ -57,12 +58,15 @@ class Programs(Session):
         return self._report(self._run(self._words('run', source)))
 
     def _name(self, code):
-        wanted = re.search(self._options['named'], code, re.MULTILINE) if 'named' in self._options else None
+        found = (re.search(pattern, code, re.MULTILINE) for pattern in self._options.get('named', ()))
+        wanted = next(filter(None, found), None)
         source = self._options['source']
         return wanted.group(1) + os.path.splitext(source)[1] if wanted else source
 
     def _words(self, command, source):
-        values = {'{source}': os.path.join(FOLDER, source), '{name}': os.path.splitext(source)[0], '{folder}': FOLDER}
+        values = {
+            '{source}': os.path.join(FOLDER, source), '{name}': os.path.splitext(source)[0], '{folder}': FOLDER, '{lang}': self._lang_folder,
+        }
         return [re.sub(r'\{\w+\}', lambda match: values[match.group()], word) for word in self._options[command]]
 
     def _build(self, argv):

@@ -68,6 +68,7 @@ local({
   )
   attach(own, name = "cob", warn.conflicts = FALSE)
 
+  own_call <- quote(eval(expressions[[at]], globalenv()))
   run <- function(code) {
     name <- "Error"
     expressions <- tryCatch(
@@ -80,7 +81,12 @@ local({
     if (is.null(expressions)) return("ok")
     tryCatch({
       for (at in seq_along(expressions)) {
-        result <- withVisible(eval(expressions[[at]], globalenv()))
+        result <- withCallingHandlers(withVisible(eval(expressions[[at]], globalenv())), warning = function(problem) {
+          # One of the code itself: R would name the line above.
+          if (!identical(conditionCall(problem), own_call)) return()
+          message("Warning: ", conditionMessage(problem))
+          invokeRestart("muffleWarning")
+        })
         if (!result$visible) next
         # Graphics of some packages are drawn when they are printed.
         if (at < length(expressions)) print(result$value)
@@ -98,7 +104,7 @@ local({
       }
       call <- conditionCall(problem)
       kind <- if (inherits(problem, "simpleError")) "Error" else class(problem)[1]
-      from <- if (is.null(call) || identical(call, quote(eval(expressions[[at]], globalenv())))) "Error: "
+      from <- if (is.null(call) || identical(call, own_call)) "Error: "
         else paste0("Error in ", paste(deparse(call, nlines = 3), collapse = " "), ": ")
       fail(kind, conditionMessage(problem), FALSE, paste0(from, conditionMessage(problem)))
       show_plots()

@@ -92,6 +92,7 @@ test('a reader that goes away ends the run and its kernel', async () => {
   await run.printed('tick')
   run.child.stdout?.destroy()
   assert.equal(await run.ended, 141)
+  assert.equal(run.errors(), 'cob: standard output is closed; stopped.\n')
   assert.equal(await liveKernels(), 0)
 })
 

@@ -207,6 +207,22 @@ test('an end of the session ends the stream with the reason, and the events can 
   assert.deepEqual(await collect(resumeEvents(at, executionId, 1)), all.slice(1))
 })
 
+test('an EventSource that comes back after the end is told that there is no more', async () => {
+  const at = await newKernel()
+  const { executionId } = await server.run(at.kernel, '1')
+  const events = `/v1/kernel/${at.kernel}/executions/${executionId}/events`
+  const key = { authorization: `Bearer ${server.key}` }
+  const resume = (accept: string, last: string): Promise<Response> =>
+    fetch(server.url + events, { headers: { ...key, accept, 'last-event-id': last } })
+  const all = await (await resume('text/event-stream', '0')).text()
+  const last = [...all.matchAll(/^id: (\d+)$/gm)].at(-1)?.[1] ?? ''
+  assert.equal((await resume('text/event-stream', last)).status, 204)
+  const before = await resume('text/event-stream', String(Number(last) - 1))
+  assert.match(await before.text(), /event: finished/)
+  const lines = await resume('application/x-ndjson', last)
+  assert.deepEqual([lines.status, await lines.text()], [200, ''])
+})
+
 test('what is wrong before the first event is a problem document', async () => {
   const at = await newKernel()
   const events = `/v1/kernel/${at.kernel}/executions/none/events`

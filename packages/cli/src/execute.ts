@@ -8,6 +8,8 @@ export interface ExecuteOptions {
   readonly kernelId: string
   readonly media: MediaShower
   readonly input: InputReader
+  /** Aborted when nobody looks any more. */
+  readonly signal?: AbortSignal
   /** Also show the value of a last expression. */
   readonly showsValue: boolean
 }
@@ -27,7 +29,7 @@ export async function execute(code: string, options: ExecuteOptions): Promise<Ou
 
 async function show(
   code: string,
-  { client, kernelId, media, input, showsValue }: ExecuteOptions,
+  { client, kernelId, media, input, signal, showsValue }: ExecuteOptions,
   fail: (reason: unknown) => void,
 ): Promise<Outcome> {
   let hasFailed = false
@@ -41,6 +43,7 @@ async function show(
   }
   for await (const event of client.execute(kernelId, code)) {
     if (event.type === 'input-request' || event.type === 'finished') asking.abort()
+    if (signal?.aborted) break
     switch (event.type) {
       case 'stream':
         await write(event.name === 'stdout' ? process.stdout : process.stderr, event.text)
@@ -75,6 +78,7 @@ async function show(
       default:
     }
   }
+  if (signal?.aborted) return { hasFailed: true, wasInterrupted: false, hasEnded: false }
   throw new Error('the execution has no end')
 }
 

@@ -70,12 +70,14 @@ interface Run {
 
 async function runOnce({ mayAsk, stop, code, ...how }: Run): Promise<number> {
   const lines = mayAsk ? createLines({ onInterrupt: () => process.kill(process.pid, 'SIGINT') }) : undefined
+  const stopped = new AbortController()
   try {
     const { hasFailed, wasInterrupted } = await stop.unless(
-      execute(code, { ...how, input: createInputReader(lines) }),
+      execute(code, { ...how, input: createInputReader(lines), signal: stopped.signal }),
     )
     return wasInterrupted ? toExitCode('SIGINT') : hasFailed ? 1 : 0
   } finally {
+    stopped.abort()
     lines?.close()
   }
 }

@@ -23,6 +23,14 @@ const FORMATS = {
   },
 } as const satisfies Record<EventType, unknown>
 
+/** Whether nothing comes any more. */
+export function isRead(source: EventSource): boolean {
+  const reader = source.open(() => {})
+  const { state } = reader
+  reader.close()
+  return state === 'ended'
+}
+
 /**
  * Events as server-sent events (HTML, 9.2) or lines of JSON, as fast as they are read. Breaks off where the next event is not kept any
  * more: a client that comes back is told so.

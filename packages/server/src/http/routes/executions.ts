@@ -14,7 +14,7 @@ import { z } from 'zod'
 import { CobError } from '../../errors.ts'
 import type { EventSource, Sessions } from '../../sessions/sessions.ts'
 import type { ConnectionBounds } from '../connections.ts'
-import { EVENT_TYPES, type EventType, toEventStream } from '../event-stream.ts'
+import { EVENT_TYPES, type EventType, isRead, toEventStream } from '../event-stream.ts'
 import { kernelNotFound, kernelParams, noBody, toKernelId } from '../kernel-id.ts'
 import { negotiate, parseWaitS } from '../negotiation.ts'
 import { problemResponse } from '../openapi.ts'
@@ -125,6 +125,7 @@ export async function executionRoutes(
         }),
         response: {
           200: { description: 'The events, until it has finished', content: EVENTS },
+          204: z.null().describe('As `text/event-stream`: it has finished, and `Last-Event-ID` was its last'),
           410: problemResponse('They are not kept any more; `firstId` is the first there is'),
           ...kernelNotFound,
         },
@@ -133,7 +134,11 @@ export async function executionRoutes(
     async ({ owner, params: { id, executionId }, query, headers }, reply) => {
       const type = negotiate(headers.accept, EVENT_TYPES)
       const after = parseEventId(headers['last-event-id'] ?? query.lastEventId)
-      return sendEvents(owner, reply, type, sessions.events(owner, toKernelId(id), executionId, after))
+      const source = sessions.events(owner, toKernelId(id), executionId, after)
+      // An EventSource comes back for ever unless it is told that there is no more (HTML, 9.2).
+      if (type === 'text/event-stream' && after !== undefined && after > 0 && isRead(source))
+        return reply.code(204).send(null)
+      return sendEvents(owner, reply, type, source)
     },
   )
   for (const [url, params] of [

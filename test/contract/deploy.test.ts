@@ -5,6 +5,8 @@ import { test } from 'node:test'
 import { parser } from '@prometheus-io/lezer-promql'
 import { parse } from 'yaml'
 import { z } from 'zod'
+import { SERVER_LEAF } from '../../packages/server/src/backend/local/cgroup-v2.ts'
+import { loadConfig } from '../../packages/server/src/config.ts'
 import { ERRORS } from '../../packages/server/src/errors.ts'
 import { startHttp } from '../support/http-fixture.ts'
 import { namesOf } from '../support/metrics.ts'
@@ -99,4 +101,15 @@ test('every alert is told of in the operations guide, and no two have one name',
   assert.equal(new Set(names).size, names.length)
   for (const name of names) assert.ok(guide.includes(`\`${name}\``), name)
   assert.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length)
+})
+
+test('the unit file keeps sessions over a restart, with settings that there are', () => {
+  const unit = read('cob.service')
+  const settings = [...unit.matchAll(/^Environment=(COB_\w+)=(.*)$/gm)].map(([, name, value]) => [
+    name,
+    value,
+  ])
+  assert.equal(loadConfig(Object.fromEntries(settings)).keepSessions, true)
+  for (const line of ['KillMode=process', 'Delegate=yes', `DelegateSubgroup=${SERVER_LEAF}`])
+    assert.ok(unit.split('\n').includes(line), line)
 })

@@ -55,10 +55,13 @@ test('code that ignores interrupts is restarted after a while', async () => {
 
 test('code that waits its turn will not run once it was interrupted, and what runs goes on', async () => {
   const kernel = await server.create()
-  const running = server.run(kernel, 'x = input()', { prefer: 'wait=60' }, 'running')
+  const code = 'import os, time\nwhile not os.path.exists("go"): time.sleep(0.01)\nx = input()'
+  const running = server.run(kernel, code, { prefer: 'wait=60' }, 'running')
   const waiting = server.run(kernel, 'open("ran", "w")', {}, 'waiting')
-  await running
+  // Once it is asked, the next one that comes is the answer.
   while ((await server.info(kernel)).numQueriesExecuted < 2) await new Promise(setImmediate)
+  await server.call('PUT', `/v1/kernel/${kernel}/files/go`, '')
+  await running
   assert.equal((await server.call('POST', `/v1/kernel/${kernel}/executions/waiting/interrupt`)).status, 204)
   assert.equal((await waiting).status, 'interrupted')
   await server.run(kernel, 'answer', {}, 'running')

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { buffer } from 'node:stream/consumers'
 import { loadConfig } from '@cob/server'
 import { CliError } from '../cli-error.ts'
 import type { Client } from '../client.ts'
@@ -33,7 +34,7 @@ export const addRun: AddCommand = (program, done) => {
     )
     .action(async (lang: string, file: string, options: Options) => {
       const config = loadConfig()
-      const code = readProgram(file)
+      const code = await readProgram(file)
       const media = createMediaShower(config, options.out)
       const stop = createStop()
       try {
@@ -82,9 +83,11 @@ async function runOnce({ mayAsk, stop, code, ...how }: Run): Promise<number> {
   }
 }
 
-function readProgram(file: string): string {
+async function readProgram(file: string): Promise<string> {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file === '-' ? 0 : file))
+    // Not by readFileSync, which fails where what comes is not there yet and the pipe does not block.
+    const bytes = file === '-' ? await buffer(process.stdin) : readFileSync(file)
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
     const why =
       cause instanceof TypeError ? 'it is not UTF-8' : cause instanceof Error ? cause.message : String(cause)

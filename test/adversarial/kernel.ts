@@ -236,6 +236,8 @@ for uid in (0, 1, 65534, 200001):
     attempt(f'setgid {uid}', lambda: os.setgid(uid))
 attempt('setgroups', lambda: os.setgroups([0]))
 `,
+    // There are many files to look at.
+    { timeout: 120_000 },
   ),
   python(
     'raise its own limits and priority',

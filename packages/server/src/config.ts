@@ -86,7 +86,7 @@ const configSchema = z.strictObject({
     defaultText: 'none',
   }),
   metrics: describe(z.enum(METRICS, `one of ${METRICS.join(', ')}`).default('loopback'), {
-    help: 'Who reads `/metrics` without a key: who asks from this machine (`loopback`), nobody (`key`), or everybody (`public`).',
+    help: "Who reads `/metrics` without a key, which must be an admin's otherwise: who asks from this machine (`loopback`), nobody (`key`), or everybody (`public`).",
   }),
   logCode: describe(flag.default(false), {
     help: 'Log the code that sessions run and what it puts out, which may hold anything: passwords, personal data.',

@@ -8,7 +8,7 @@ import { openapiDocument } from '../../../scripts/generate-openapi.ts'
 import { createApiClient } from '../../support/api-client.ts'
 import { createFakeBackend } from '../../support/fake-backend.ts'
 import { createFakeSessions } from '../../support/fake-sessions.ts'
-import { BEARER, KEY, startHttp } from '../../support/http-fixture.ts'
+import { ADMIN, BEARER, KEY, startHttp } from '../../support/http-fixture.ts'
 import { open, readAnswer } from '../../support/raw-http.ts'
 
 /** Whatever a client may send that is nobody else's business: each place has a word of its own. */
@@ -56,6 +56,7 @@ test('at its most talkative the log of every route has no key, code, output, inp
   ]
   const keys = [
     BEARER,
+    ADMIN,
     `${BEARER}${WORDS.header}`,
     `Sorna signMethod=HMAC-SHA256, credential=${KEY.accessKey}:${WORDS.signature}`,
   ]

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { createApiClient } from '../../support/api-client.ts'
-import { BEARER, type HttpFixture, KEY, startHttp } from '../../support/http-fixture.ts'
+import { ADMIN, BEARER, type HttpFixture, KEY, startHttp } from '../../support/http-fixture.ts'
 import { parseMetrics, readMetrics } from '../../support/metrics.ts'
 
 async function start(t: TestContext, options: Parameters<typeof startHttp>[0] = {}) {
@@ -104,7 +104,7 @@ test('requests are counted by the template of their path, so that strangers cann
   )
 })
 
-test('whoever asks from this machine may read the figures; a stranger behind a proxy, or by another name, needs a key', async (t) => {
+test('whoever asks from this machine may read the figures; a stranger behind a proxy, or by another name, needs the key of an admin', async (t) => {
   const { http } = await start(t)
   for (const [headers, status] of [
     [{}, 200],
@@ -115,16 +115,18 @@ test('whoever asks from this machine may read the figures; a stranger behind a p
     [{ 'x-forwarded-for': '192.0.2.7' }, 401],
     [{ forwarded: 'for=192.0.2.7' }, 401],
     [{ via: '1.1 proxy' }, 401],
-    [{ host: 'cob.example.org', authorization: BEARER }, 200],
+    [{ host: 'cob.example.org', authorization: ADMIN }, 200],
+    [{ host: 'cob.example.org', authorization: BEARER }, 403],
     [{ host: 'cob.example.org', authorization: `${BEARER}x` }, 401],
   ] as const)
     assert.equal(await ask(http, headers), status, JSON.stringify(headers))
 })
 
-test('the figures are for keys alone, or for everybody, where the operator says so', async (t) => {
+test('the figures are for admins alone, or for everybody, where the operator says so', async (t) => {
   const { http: keyed } = await start(t, { metricsAccess: 'key' })
   assert.equal(await ask(keyed, {}), 401)
-  assert.equal(await ask(keyed, { authorization: BEARER }), 200)
+  assert.equal(await ask(keyed, { authorization: BEARER }), 403)
+  assert.equal(await ask(keyed, { authorization: ADMIN }), 200)
   const { http: open } = await start(t, { metricsAccess: 'public' })
   assert.equal(await ask(open, { host: 'cob.example.org', via: '1.1 proxy' }), 200)
 })

@@ -14,6 +14,7 @@ test('a store that is watched answers as before, and tells of each answer, error
   store.addKey(key)
   assert.deepEqual(store.findKey(key.accessKey), key)
   assert.throws(() => store.addKey(key))
+  assert.deepEqual(store.sessions.tombstones(), [])
   store.close()
-  assert.deepEqual(told, ['addKey', 'findKey', 'addKey', 'close'])
+  assert.deepEqual(told, ['addKey', 'findKey', 'addKey', 'sessions.tombstones', 'close'])
 })

@@ -5,6 +5,7 @@ import { CobError } from '../../errors.ts'
 import type { Metrics } from '../../observe/metrics.ts'
 import type { Sessions } from '../../sessions/sessions.ts'
 import { type MetricsAccess, mayReadMetrics } from '../metrics-access.ts'
+import { adminOnly } from '../openapi.ts'
 
 const state = z.object({ status: z.literal('ok') })
 const isPublic = { config: { isPublic: true } }
@@ -36,14 +37,20 @@ export async function healthRoutes(
       config: { isPublic: (request) => mayReadMetrics(metricsAccess, request) },
       schema: {
         summary: 'Figures of the server',
-        description: 'Without a key to whom the setting COB_METRICS says; by default to this machine.',
+        description:
+          'Without a key to whom the setting COB_METRICS says, by default to this machine; to others with a key that has the role admin.',
         security: [{}, { bearer: [] }, { signature: [] }],
         response: {
+          ...adminOnly,
           200: { description: "Prometheus' text format", content: { 'text/plain': { schema: z.string() } } },
         },
       },
     },
-    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text(sessions)),
+    async (request, reply) => {
+      if (!mayReadMetrics(metricsAccess, request) && request.role !== 'admin')
+        throw CobError.of('forbidden', { role: request.role })
+      return reply.type(metrics.contentType).send(await metrics.text(sessions))
+    },
   )
   app.get('/openapi.json', { ...isPublic, schema: { hide: true } }, async () => app.swagger())
 }

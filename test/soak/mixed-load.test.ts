@@ -21,8 +21,11 @@ const BYSTANDERS = 20
 const SAMPLES = 60
 /** Of ten sessions, so many end by what their code does. */
 const HARMFUL_SHARE = 0.3
-/** From the second quarter to the last. Results of ended sessions are kept for 5 minutes: before that the server grows by what it may hold. */
-const MAX_GROWTH_MIB = MINUTES < 20 ? 192 : 48
+/**
+ * From the second quarter to the last. What V8 and malloc keep of the first floods, and results of ended sessions, which are kept for 5
+ * minutes, come within the first minutes: a short run only bounds them.
+ */
+const MAX_GROWTH_MIB = MINUTES < 20 ? 512 : 48
 
 interface Sample extends Footprint {
   readonly minute: number

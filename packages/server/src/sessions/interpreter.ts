@@ -8,7 +8,7 @@ import type { AgentFault } from '../observe/observer.ts'
 import { type Candidate, removeCandidate } from './warm-pool.ts'
 
 /** How long a new interpreter may take to answer before a start or restart counts as failed. */
-const START_TIMEOUT_MS = 30_000
+const START_TIMEOUT_MS = 90_000
 /** The same for one that was ready already; another is taken then. */
 const WARM_START_TIMEOUT_MS = 2000
 /** How long an agent that has been there all the time may take: the machine may be busy. */

@@ -8,7 +8,7 @@ import { type HostOptions, openHost } from './host.ts'
 import { checkSandbox } from './host-checks.ts'
 import { createLocalSandbox, type LocalSandbox } from './local-sandbox.ts'
 
-const START_TIMEOUT_MS = 30_000
+const START_TIMEOUT_MS = 90_000
 
 /**
  * Makes sandboxes on this machine with bubblewrap and cgroups, after trying everything that needs, ending with a

@@ -120,6 +120,20 @@ test('several terminals, each its own; a ninth is refused; a closed one makes ro
   for (const terminal of [...terminals, again]) terminal.close()
 })
 
+test('a restart is obeyed although nothing reads what was pasted, which the new shell does not see', async () => {
+  const kernel = await server.create()
+  const terminal = await openTerminal(server, kernel)
+  await terminal.until(prompts)
+  terminal.type('clear; echo busy; exec sleep 1000\r')
+  await terminal.until(shows('busy'))
+  for (let piece = 0; piece < 40; piece++) terminal.type(`${'#'.repeat(100_000)}\n`)
+  terminal.send({ type: 'restart' })
+  terminal.type('clear; echo $((6 * 7))\r')
+  await terminal.until(shows('42'))
+  assert.deepEqual(terminal.errors, ['Nothing reads what is typed; the rest of it is dropped.'])
+  terminal.close()
+})
+
 test('a restart gives each terminal a new shell; the end of the session ends it', async () => {
   const kernel = await server.create()
   const terminal = await openTerminal(server, kernel)

@@ -2,6 +2,7 @@ import { type TerminalOutput, type TerminalSize, terminalInputSchema } from '@co
 import type { WebSocket } from 'ws'
 import { CobError } from '../errors.ts'
 import type { Terminal } from '../sessions/terminals.ts'
+import { createTypeAhead } from './type-ahead.ts'
 import { GOING_AWAY, NORMAL, sendJson } from './web-socket.ts'
 
 /** Of a terminal whose client has not said what it has. */
@@ -21,19 +22,26 @@ export interface TerminalSocketOptions {
 export function serveTerminal(socket: WebSocket, { open, restart, touch }: TerminalSocketOptions): void {
   let size = SIZE
   let terminal: Terminal | undefined
+  /** When there is one, if there will be. */
+  let shell: Promise<void>
+  /** When this one has ended. */
+  let gone: Promise<void> | undefined
 
   const send = (message: TerminalOutput, onDrain?: () => void): boolean => sendJson(socket, message, onDrain)
   const fail = (error: unknown): void =>
     void send({ type: 'error', data: error instanceof CobError ? error.message : 'The terminal broke.' })
   const start = async (): Promise<void> => {
     let hasShown = false
-    const opened = await open(size)
+    const asked = size
+    const opened = await open(asked)
     if (socket.readyState !== socket.OPEN) {
       opened.close()
       return
     }
     terminal = opened
+    if (size !== asked) opened.resize(size)
     const { output } = opened
+    gone = new Promise((resolve) => output.once('close', resolve))
     let rest: Buffer = Buffer.alloc(0)
     output.on('data', (chunk: Buffer) => {
       hasShown = true
@@ -54,23 +62,22 @@ export function serveTerminal(socket: WebSocket, { open, restart, touch }: Termi
       // One that never got so far would not do so again.
       if (hasShown) {
         send({ type: 'out', data: NEW_LINE })
-        last = last.then(startOrLeave)
+        startOrLeave()
       } else socket.close(GOING_AWAY, 'the shell was taken away')
     })
   }
-  const startOrLeave = (): Promise<void> =>
-    start().catch((error) => {
+  const startOrLeave = (): void => {
+    shell = start().catch((error) => {
       fail(error)
       socket.close(GOING_AWAY, 'there is no shell')
     })
-  const obey = async (data: Buffer): Promise<void> => {
+  }
+  const obey = (data: Buffer): void => {
     const message = parseMessage(data)
     switch (message.type) {
-      case 'stdin': {
-        // While it is restarted nobody is there to read.
-        await terminal?.type(Buffer.from(message.chars, 'base64')).catch(() => {})
+      case 'stdin':
+        typed.add(Buffer.from(message.chars, 'base64'))
         return
-      }
       case 'resize':
         size = { rows: message.rows, cols: message.cols }
         terminal?.resize(size)
@@ -78,25 +85,41 @@ export function serveTerminal(socket: WebSocket, { open, restart, touch }: Termi
       case 'ping':
         touch()
         return
-      case 'restart':
-        await restart()
+      case 'restart': {
+        typed.clear()
+        // What is typed from now on is for the shell that comes after this one.
+        const restarted = Promise.all([restart(), gone]).catch(fail)
+        typed.after(() => restarted)
         return
+      }
       default:
         message satisfies never
     }
   }
 
-  socket.once('close', () => terminal?.close())
-  // One after the other, from when there is a shell, and no more read than can be written.
-  let last = startOrLeave()
+  // Of messages only what is typed waits: a restart is wanted most where nothing is read.
+  const typed = createTypeAhead({
+    write: async (bytes) => {
+      await shell
+      await terminal?.type(bytes)
+    },
+    onRoom: (hasRoom) => (hasRoom ? socket.resume() : socket.pause()),
+    onDrop: () =>
+      void send({ type: 'error', data: 'Nothing reads what is typed; the rest of it is dropped.' }),
+  })
+  startOrLeave()
+  socket.once('close', () => {
+    typed.close()
+    terminal?.close()
+  })
   socket.on('message', (data: Buffer) => {
     // Closed on this side, whatever still comes from the other.
     if (socket.readyState !== socket.OPEN) return
-    socket.pause()
-    last = last
-      .then(() => obey(data))
-      .catch(fail)
-      .finally(() => socket.resume())
+    try {
+      obey(data)
+    } catch (error) {
+      fail(error)
+    }
   })
 }
 

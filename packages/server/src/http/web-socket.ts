@@ -10,24 +10,20 @@ const MAX_WAITING_BYTES = 1024 * 1024
 
 /** How WebSockets are watched over. */
 export interface Watch {
-  readonly bounds: Pick<ConnectionBounds, 'pingMs' | 'answerMs'>
+  readonly bounds: Pick<ConnectionBounds, 'pingMs'>
   /** Whether the key with this access key is still good. */
   readonly isWelcome: (owner: string) => boolean
 }
 
-/** Ends a connection whose client does not answer pings, sends what nobody takes, or has a key that is no longer good. */
+/** Ends a connection whose client does not answer pings, or has a key that is no longer good. */
 export function watchOver(socket: WebSocket, owner: string, { bounds, isWelcome }: Watch): void {
   let isThere = true
-  let stuckMs = 0
-  const leave = (code: number, reason: string): void => {
-    socket.close(code, reason)
-    // For the client's own goodbye.
-    socket.resume()
-  }
   const timer = setInterval(() => {
-    stuckMs = socket.isPaused ? stuckMs + bounds.pingMs : 0
-    if (!isWelcome(owner)) leave(POLICY_VIOLATION, 'the key is disabled')
-    else if (stuckMs >= bounds.answerMs) leave(GOING_AWAY, 'nobody reads what was sent')
+    if (!isWelcome(owner)) {
+      socket.close(POLICY_VIOLATION, 'the key is disabled')
+      // For the client's own goodbye.
+      socket.resume()
+    }
     // While nothing of it is read, its pongs are not either.
     else if (!isThere && !socket.isPaused) socket.terminate()
     else if (!socket.isPaused) {
@@ -41,7 +37,6 @@ export function watchOver(socket: WebSocket, owner: string, { bounds, isWelcome 
     })
     .on('message', () => {
       isThere = true
-      stuckMs = 0
     })
     .once('close', () => clearInterval(timer))
     // What broke the connection is of no interest to anybody who is left.

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, test } from 'node:test'
 import type { RunResult } from '@cob/protocol'
+import { pino } from 'pino'
 import { createFakeBackend, type FakeBackend } from '../../../../test/support/fake-backend.ts'
 import { createFakeSessions } from '../../../../test/support/fake-sessions.ts'
 import { CobError, type ErrorCode } from '../errors.ts'
@@ -136,6 +137,20 @@ test('what is told of memory and CPU time is as old as a second, also where noth
   await new Promise((resolve) => setTimeout(resolve, 1010))
   const { memoryUsed, cpuCreditUsed } = await sessions.info(OWNER, id)
   assert.deepEqual({ memoryUsed, cpuCreditUsed }, { memoryUsed: 7_000, cpuCreditUsed: 123 })
+})
+
+test('a session that is destroyed while it restarts is no fault in the log', async () => {
+  const levels: number[] = []
+  const logger = pino(
+    { level: 'warn' },
+    { write: (line: string) => void levels.push(JSON.parse(line).level) },
+  )
+  const observed = createFakeSessions(backend, { logger })
+  const { kernelId } = await observed.create(OWNER, { lang: 'fake' })
+  const restarting = assert.rejects(observed.restart(OWNER, kernelId), code('kernel-gone'))
+  await Promise.all([restarting, observed.destroy(OWNER, kernelId)])
+  assert.deepEqual(levels, [])
+  await observed.close()
 })
 
 test('a restart loses variables, resets idle, keeps id, age and query count', async () => {

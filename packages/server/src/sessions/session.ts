@@ -559,8 +559,11 @@ export class Session {
     try {
       await this.#interpreter.restart()
     } catch (cause) {
-      this.#logger.error({ err: cause }, 'The kernel did not restart.')
-      this.#observer.agentFailed(this.#observed.lang, 'restart')
+      // Whoever ends the session meanwhile takes the link away.
+      if (!isEnding(this.#state)) {
+        this.#logger.error({ err: cause }, 'The kernel did not restart.')
+        this.#observer.agentFailed(this.#observed.lang, 'restart')
+      }
       await this.end('crashed')
     }
     this.#throwIfEnding()

@@ -56,7 +56,14 @@ export function createRestartingServer(environment: Record<string, string> = {})
       return up.promise
     },
     async start(more = {}) {
-      server = await startServerProcess(dataDir, { COB_MAX_WARM: '0', ...environment, ...more })
+      try {
+        server = await startServerProcess(dataDir, { COB_MAX_WARM: '0', ...environment, ...more })
+      } catch (error) {
+        // Whoever waits for it must not wait for ever; where nobody does, the caller has the error.
+        up.promise.catch(() => {})
+        up.reject(error)
+        throw error
+      }
       api = createApiClient(server.url, server.key)
       up.resolve()
     },

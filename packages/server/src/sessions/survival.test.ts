@@ -138,7 +138,7 @@ test('variables, the token, limits, the count and the age of a session survive t
 
 test('code that runs goes on; its events have the same numbers, each once', async () => {
   const id = await create()
-  const { executionId } = await run(id, 'print 1\nprint 2\nask ?\nprint 4\nhang', { waitMs: 50 })
+  const { executionId } = await run(id, 'print 1\nprint 2\nask ?\nprint 4\nhang')
   const before = read(id, executionId)
   assert.deepEqual(
     before.map((entry) => entry.json.type),
@@ -248,7 +248,7 @@ test('code that waits runs after a crash, in order, and only once', async () => 
 
 test('what a restart ended stays ended', async () => {
   const id = await create()
-  const { executionId } = await run(id, 'print a\nhang', { waitMs: 50 })
+  const { executionId } = await run(id, 'print a\nhang', { waitMs: 500 })
   sessions.follow(OWNER, id, { code: 'print never', codeId: 'waits' })
   await sessions.restart(OWNER, id)
   const before = read(id, executionId)

@@ -17,7 +17,8 @@ const MANIFEST = 'lang.json'
 /** Of a kernel type's folder: for the server and for tests. */
 const NOT_SHIPPED = /^(lang|conformance)\.json$|\.pyc$|\.md$/
 const BUNDLE_TIMEOUT_MS = 30_000
-const VERSION_TIMEOUT_MS = 5_000
+/** An interpreter that starts slowly, all of them being asked at once of a cold disk, is not one that is missing. */
+const VERSION_TIMEOUT_MS = 30_000
 
 export interface LangsOptions {
   /** Folder with one folder per kernel type. */

@@ -58,7 +58,7 @@ const hints = {
     'value 1',
     'raise E',
     'set x',
-    ...Array<string>(8).fill('ask ?'),
+    ...Array<string>(24).fill('ask ?'),
     'crash',
     'oom',
     'garbage',
@@ -100,6 +100,15 @@ const TARGETS = `/ // //v1 /v1//kernels /v1/../v1 /%2e%2e/%2e%2e/etc/passwd /..%
   /${'../'.repeat(1000)}`
 const SEGMENTS = ['v1', 'kernel', 'kernels', '..', '', '%2f', '%', '\\', '?', '#']
 
+/** As kernels end all the time: most other operations need one that is there, some code that waits, some a file. */
+const WEIGHTS: Readonly<Record<string, number>> = {
+  'POST /v1/kernel/create': 8,
+  'POST /v1/kernel/{id}': 6,
+  'PUT /v1/kernel/{id}/files/{path}': 8,
+  'GET /v1/kernel/{id}/files/{path}': 4,
+  'DELETE /v1/kernel/{id}/files/{path}': 6,
+}
+
 /** Not meant for any operation: paths, methods and bytes of all kinds. */
 const stray: Arbitrary<FuzzRequest> = fc.record({
   method: fc.oneof(
@@ -140,7 +149,8 @@ function requestsFor(name: string, { requestBody, parameters }: Operation, place
     parameters
       ? fc.tuple(where, file).map(([{ id, executionId }, other]) =>
           path
-            .replace('{accessKey}', other === 'a' || other === '' ? CHANGED_KEY : other)
+            // Without one it is the list that is meant: of `#` and `?` what follows is no path.
+            .replace('{accessKey}', other === 'a' || /^(?:[?#]|$)/.test(other) ? CHANGED_KEY : other)
             .replace('{id}', id)
             .replace('{path}', other)
             .replace('{executionId}', executionId),
@@ -180,9 +190,15 @@ export function fuzzRequests(kernelIds: readonly string[]): Arbitrary<FuzzReques
   const live = fc
     .tuple(fc.nat(3), hints.codeId)
     .map(([back, executionId]) => ({ id: kernelIds.at(-1 - back) ?? NOBODY, executionId }))
-  const meant = [...operations].map(([name, operation]) => requestsFor(name, operation, live))
+  const meant = [...operations].map(([name, operation]) => ({
+    ...requestsFor(name, operation, live),
+    weight: WEIGHTS[name] ?? 1,
+  }))
   return fc.oneof(
-    { arbitrary: fc.oneof(...meant.map(({ accepted }) => accepted)), weight: 4 },
+    {
+      arbitrary: fc.oneof(...meant.map(({ accepted, weight }) => ({ arbitrary: accepted, weight }))),
+      weight: 4,
+    },
     { arbitrary: fc.oneof(...meant.map(({ odd }) => odd)), weight: 3 },
     { arbitrary: stray, weight: 3 },
   )

@@ -94,8 +94,10 @@ test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is 
   const answerWaiting = async ({ target, headers }: FuzzRequest, { text }: RawAnswer): Promise<void> => {
     const [, id] = /^\/v1\/kernel\/([\w-]{22})$/.exec(target) ?? []
     const { status, executionId } = JSON.parse(text).result ?? {}
-    const operation = forWaiting[asked++ % forWaiting.length]
-    if (status !== 'waiting-input' || !id || !operation) return
+    if (status !== 'waiting-input' || !id) return
+    const isNew = (name: string): boolean => seen.get(name)?.answered === 0
+    const operation = forWaiting.find(isNew) ?? forWaiting[asked++ % forWaiting.length]
+    if (!operation) return
     const path = operation.split(' ')[1] ?? ''
     const request = {
       method: 'POST',

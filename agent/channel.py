@@ -13,7 +13,6 @@ class Channel:
     def __init__(self, sock):
         self._socket = sock
         self._decoder = frames.FrameDecoder()
-        self._held = b''
         self._lock = _thread.allocate_lock()
         self._owner = os.getpid()
 
@@ -49,11 +48,8 @@ class Channel:
         while self._decoder.next() is not None:
             pass
 
-    def send(self, message, more=False):
-        """Sends a whole frame; with `more` together with the next. Must not be left half-way by an exception from a signal handler."""
+    def send(self, message):
+        """Sends a whole frame. Must not be left half-way by an exception from a signal handler."""
         frame = frames.encode(message)
         with self._lock:
-            self._held += frame
-            if not more:
-                frame, self._held = self._held, b''
-                self._socket.sendall(frame)
+            self._socket.sendall(frame)

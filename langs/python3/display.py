@@ -98,11 +98,6 @@ class Display:
         else:
             print(data.get('text/plain', ''))
 
-    @property
-    def may_show_figures(self):
-        """Whether `show_open_figures` may have something to show."""
-        return 'cob_lang.figures' in sys.modules
-
     def show_open_figures(self):
         """Displays the figures that code made and did not show."""
         figures = sys.modules.get('cob_lang.figures')

@@ -142,9 +142,7 @@ class Evaluator:
         self._streams.flush()
         with Held() as main_thread:
             sync = sync and main_thread
-            # The end of the execution follows at once, in the same piece: one thing less to wake up for.
-            more = event_type in ('execute_result', 'error') and not self._display.may_show_figures
-            self._channel.send({'type': event_type, 'id': self._execution, 'sync': sync, **fields}, more)
+            self._channel.send({'type': event_type, 'id': self._execution, 'sync': sync, **fields})
             while sync and self._channel.receive()['method'] != 'synced':
                 pass
 
@@ -159,7 +157,7 @@ class _Unheard:
 
     mine = True
 
-    def send(self, message, more=False):
+    def send(self, message):
         frames.encode(message)
 
 

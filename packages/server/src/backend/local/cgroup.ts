@@ -7,10 +7,6 @@ import type { SandboxLimits, Usage } from '../backend.ts'
 /** What is limited, in the words of {@link SandboxLimits}. */
 export const RESOURCES = ['memory', 'processes', 'cpu'] as const
 export type Resource = (typeof RESOURCES)[number]
-const FIELDS = { memory: 'memoryBytes', processes: 'processes', cpu: 'cpuWeight' } as const satisfies Record<
-  Resource,
-  keyof SandboxLimits
->
 
 /** How one controller is limited and read, in one cgroup version. `dir` is the group's directory. */
 export interface Controller {
@@ -67,7 +63,6 @@ export async function createCgroup(bases: readonly CgroupBase[], id: string): Pr
 
 /** The cgroups whose directories these are, whether they are there or not. */
 export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
-  const applied = new Map<Controller, number>()
   return {
     parts,
     async join(pid) {
@@ -75,12 +70,7 @@ export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
     },
     async limit(limits) {
       for (const { dir, controllers } of parts) {
-        for (const controller of controllers) {
-          const field = controller.resource && FIELDS[controller.resource]
-          if (!field || applied.get(controller) === limits[field]) continue
-          controller.limit(dir, limits)
-          applied.set(controller, limits[field])
-        }
+        for (const controller of controllers) controller.limit(dir, limits)
       }
     },
     usage() {

@@ -13,6 +13,8 @@ import type { Kernel, Subject } from './subject.ts'
 const PROGRAM = '/usr/bin/jupyter-server'
 const INSTALL = 'sudo apt-get install -y --no-install-recommends jupyter-server python3-ipykernel'
 const READY_TIMEOUT_MS = 60_000
+/** How long a kernel that has been restarted is given to answer, until it is asked again. */
+const NUDGE_MS = 500
 
 /** https://jupyter-client.readthedocs.io/en/stable/messaging.html */
 interface Message {
@@ -20,6 +22,12 @@ interface Message {
   readonly header: { readonly msg_type: string }
   readonly parent_header: { readonly msg_id?: string }
   readonly content: Record<string, unknown>
+}
+
+interface Answer {
+  /** Of the value. */
+  readonly text: string
+  readonly bytes: number
 }
 
 /** Debian's jupyter-server with ipykernel, as its front ends use it: REST for kernels, a WebSocket for code. */
@@ -98,17 +106,16 @@ function toKernel(
     const message = JSON.parse(data.toString('utf8')) as Message
     listeners.get(message.parent_header.msg_id ?? '')?.(message, data.length)
   })
-  const execute = async (code: string): Promise<{ text: string; bytes: number }> => {
+  const ask = (type: string, content: object): { answered: Promise<Answer>; forget: () => void } => {
     const messageId = randomUUID()
     const header = {
       msg_id: messageId,
-      msg_type: 'execute_request',
+      msg_type: type,
       username: '',
       session,
       date: new Date().toISOString(),
       version: '5.3',
     }
-    const content = { code, silent: false, store_history: true, allow_stdin: false, stop_on_error: true }
     const message = {
       header,
       content,
@@ -121,27 +128,44 @@ function toKernel(
     let bytes = 0
     let hasReply = false
     let isIdle = false
-    const ended = new Promise<void>((resolve) => {
+    const answered = new Promise<Answer>((resolve) => {
       listeners.set(messageId, ({ header, content }, size) => {
         bytes += size
         if (header.msg_type === 'execute_result')
           text = (content.data as Record<string, string>)['text/plain'] ?? ''
-        hasReply ||= header.msg_type === 'execute_reply'
+        hasReply ||= header.msg_type.endsWith('_reply')
         isIdle ||= header.msg_type === 'status' && content.execution_state === 'idle'
         // As jupyter_client has it: the reply, and all that was printed.
-        if (hasReply && isIdle) resolve()
+        if (hasReply && isIdle) resolve({ text, bytes })
       })
     })
     socket.send(JSON.stringify(message))
-    await ended
-    listeners.delete(messageId)
-    return { text, bytes }
+    return { answered, forget: () => listeners.delete(messageId) }
+  }
+  const execute = async (code: string): Promise<Answer> => {
+    const content = { code, silent: false, store_history: true, allow_stdin: false, stop_on_error: true }
+    const { answered, forget } = ask('execute_request', content)
+    const answer = await answered
+    forget()
+    return answer
+  }
+  /** As jupyter_client and JupyterLab do: what is sent to a kernel that is still starting, or comes from it, can be lost. */
+  const nudge = async (): Promise<void> => {
+    for (let isReady = false; !isReady; ) {
+      const { answered, forget } = ask('kernel_info_request', {})
+      const late = new Promise<false>((resolve) => setTimeout(resolve, NUDGE_MS, false))
+      isReady = await Promise.race([answered.then(() => true), late])
+      forget()
+    }
   }
   return {
     run: async (code) => (await execute(code)).text,
     stream: async (code) => (await execute(code)).bytes,
     interrupt: async () => void (await call('POST', `/api/kernels/${id}/interrupt`)),
-    restart: async () => void (await call('POST', `/api/kernels/${id}/restart`)),
+    async restart() {
+      await call('POST', `/api/kernels/${id}/restart`)
+      await nudge()
+    },
     async destroy() {
       socket.terminate()
       await call('DELETE', `/api/kernels/${id}`)

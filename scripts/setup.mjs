@@ -52,6 +52,7 @@ const FOR_TESTS = [
     packageName: 'python3-octave-kernel',
     isThere: () => existsSync('/usr/share/jupyter/kernels/octave'),
   },
+  { name: 'mkfs.ext4', packageName: 'e2fsprogs', isThere: () => existsSync('/usr/sbin/mkfs.ext4') },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]
 /** The interpreter of every kernel type: its manifest knows Debian's packages for it. */

@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import path from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import type { Problem } from '@cob/protocol'
 import { runEvents } from '../support/events.ts'
@@ -25,18 +23,6 @@ const killAndStart = async (): Promise<void> => {
 /** Starts code under a name, and does not wait. */
 const start = (kernel: string, code: string, codeId: string) =>
   server.api.run(kernel, code, { prefer: 'wait=0' }, codeId)
-
-/** The host's ids of a session's processes. */
-function pidsOf(kernel: string): { outer: number; inner: number } {
-  const db = new DatabaseSync(path.join(server.dataDir, 'cob.db'), { readOnly: true })
-  try {
-    const row = db.prepare('SELECT fields FROM sessions WHERE kernel_id = ?').get(kernel)
-    const { sandbox } = JSON.parse(String(row?.fields))
-    return { outer: sandbox.outer.pid, inner: sandbox.inner.pid }
-  } finally {
-    db.close()
-  }
-}
 
 test('kill -9 in the middle of 50 sessions: all answer, those that print go on, and every line is there once', async (t) => {
   const kernels: string[] = []
@@ -144,7 +130,8 @@ test('a session that ended while no server was there has its reason, one destroy
   const names = ['killed', 'memory', 'destroyed', 'living'] as const
   const kernels = await Promise.all(names.map(() => server.api.create()))
   const [killed = '', memory = '', destroyed = '', living = ''] = kernels
-  const { inner, outer } = pidsOf(killed)
+  const recorded = server.recorded(killed)
+  assert.ok(recorded)
   await start(
     memory,
     "import time; time.sleep(0.5)\nkept = []\nwhile True: kept.append(b'x' * (64 << 20))",
@@ -152,8 +139,8 @@ test('a session that ended while no server was there has its reason, one destroy
   )
   await server.api.destroy(destroyed)
   await server.end('SIGKILL')
-  process.kill(inner, 'SIGKILL')
-  while (isThere(outer)) await new Promise((resolve) => setTimeout(resolve, 5))
+  process.kill(recorded.inner.pid, 'SIGKILL')
+  while (isThere(recorded.outer.pid)) await new Promise((resolve) => setTimeout(resolve, 5))
   await server.start()
   const reasons = await Promise.all(
     [killed, memory, destroyed].map(async (each) => (await server.api.gone(each)).reason),

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import type { ExecutionEvent } from '@cob/protocol'
 import { type ApiClient, createApiClient } from './api-client.ts'
 import { resumeEvents } from './events.ts'
@@ -22,11 +23,27 @@ export interface RestartingServer {
   /** Sends the signal; resolves with the status when the server is gone. */
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
   footprint(): Footprint
+  /** What a session is recorded with of its sandbox; undefined without a record. */
+  recorded(kernel: string): RecordedSandbox | undefined
+  /** What the server there is now has logged. */
+  log(): string
   /** Ends the last one, with its sessions, and removes the folder. */
   close(): Promise<void>
 }
 
-export function createRestartingServer(environment: Record<string, string> = {}): RestartingServer {
+export interface RecordedSandbox {
+  readonly id: string
+  /** The host's ids of its first processes. */
+  readonly outer: { readonly pid: number }
+  readonly inner: { readonly pid: number }
+  readonly cgroups: readonly { readonly dir: string }[]
+}
+
+/** `wrapper`: a command that runs the server. */
+export function createRestartingServer(
+  environment: Record<string, string> = {},
+  wrapper: readonly string[] = [],
+): RestartingServer {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-survival-'))
   let server: ServerProcess | undefined
   let api: ApiClient | undefined
@@ -57,7 +74,7 @@ export function createRestartingServer(environment: Record<string, string> = {})
     },
     async start(more = {}) {
       try {
-        server = await startServerProcess(dataDir, { COB_MAX_WARM: '0', ...environment, ...more })
+        server = await startServerProcess(dataDir, { COB_MAX_WARM: '0', ...environment, ...more }, wrapper)
       } catch (error) {
         // Whoever waits for it must not wait for ever; where nobody does, the caller has the error.
         up.promise.catch(() => {})
@@ -76,6 +93,16 @@ export function createRestartingServer(environment: Record<string, string> = {})
     },
     end,
     footprint: () => footprint(dataDir, running(server).pid),
+    recorded(kernel) {
+      const db = new DatabaseSync(path.join(dataDir, 'cob.db'), { readOnly: true })
+      try {
+        const row = db.prepare('SELECT fields FROM sessions WHERE kernel_id = ?').get(kernel)
+        return row && JSON.parse(String(row.fields)).sandbox
+      } finally {
+        db.close()
+      }
+    },
+    log: () => running(server).log(),
     async close() {
       if (server) await end('SIGINT')
       rmSync(dataDir, { recursive: true, force: true })

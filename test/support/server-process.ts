@@ -15,6 +15,8 @@ export interface ServerProcess {
   readonly exited: Promise<number | NodeJS.Signals | null>
   /** Everything it printed on standard output so far. */
   output(): string
+  /** Everything it printed on standard error so far: its log. */
+  log(): string
   /** Resolves with the exit status, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals | null>
   /** Sends the signal and resolves as `ended`. */
@@ -67,6 +69,7 @@ export async function startServerProcess(
     pid: child.pid ?? 0,
     exited: exited.then(([status, signal]) => status ?? signal),
     output: () => output,
+    log: () => errors,
     ended,
     end(signal) {
       child.kill(signal)

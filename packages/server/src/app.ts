@@ -23,9 +23,9 @@ import { createMetrics } from './observe/metrics.ts'
 import { createObserver } from './observe/observer.ts'
 import { openTracing } from './observe/open-tracing.ts'
 import { keepFirstKey, openFirstKey } from './store/first-key.ts'
+import { guardStore } from './store/guarded-store.ts'
 import { formatKey } from './store/key.ts'
 import { createMasterKeyOpener } from './store/master-key.ts'
-import { observeStore } from './store/observed-store.ts'
 import { createSqliteStore } from './store/sqlite-store.ts'
 import type { Store } from './store/store.ts'
 
@@ -58,7 +58,16 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
   const logger = createLogger(config.logLevel)
   const closers: ((how: { readonly leave: boolean }) => unknown)[] = []
   const closeAll = async (how: { readonly leave: boolean }): Promise<void> => {
-    for (const close of closers.splice(0).reverse()) await close(how)
+    const faults: unknown[] = []
+    for (const close of closers.splice(0).reverse()) {
+      try {
+        await close(how)
+      } catch (error) {
+        // The others are closed all the same.
+        faults.push(error)
+      }
+    }
+    if (faults.length > 0) throw faults[0]
   }
   try {
     const certificate = readCertificate(config, logger)
@@ -70,7 +79,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     closers.push(() => tracing?.close())
     const folder = openDataFolder(config.dataDir)
     closers.push(() => folder.close())
-    const store = observeStore(openStore(config), metrics.stored)
+    const store = guardStore(openStore(config), metrics.stored)
     closers.push(() => store.close())
     const first = openFirstKey(store, folder, config.bootstrapKey)
     const retention = startRetention({ ...config, store, logger })
@@ -160,7 +169,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     }
   } catch (error) {
     // Sessions of an earlier server are not to end because this one does not start.
-    await closeAll({ leave: true })
+    await closeAll({ leave: true }).catch((err) => logger.error({ err }, 'Not all could be closed.'))
     throw error
   }
 }

@@ -37,21 +37,24 @@ export function openDataFolder(dir: string): DataFolder {
       throw error
     }
   }
+  let lock: DatabaseSync | undefined
   try {
     makeFolder(root, 0o700)
     chmodSync(root, 0o700)
+    lock = takeLock(resolve('lock'))
   } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
     throw new Error(
-      `The data folder ${root} cannot be used. Set COB_DATA_DIR to a folder this user may write.`,
+      `The data folder ${root} cannot be used: ${why}. Set COB_DATA_DIR to a folder this user may write.`,
       { cause },
     )
   }
-  const lock = takeLock(resolve('lock'), () => {
+  if (!lock) {
     const holder = read('server.json')
     throw new Error(
       `Another server uses the data folder ${root}: ${holder?.trim() ?? 'it is just starting'}. Stop it, or set COB_DATA_DIR to another folder.`,
     )
-  })
+  }
   let open = true
   return {
     path: resolve,
@@ -69,14 +72,14 @@ export function openDataFolder(dir: string): DataFolder {
   }
 }
 
-/** An exclusive SQLite lock: a POSIX record lock that the kernel drops with the process. */
-function takeLock(file: string, taken: () => never): DatabaseSync {
+/** An exclusive SQLite lock: a POSIX record lock that the kernel drops with the process. Undefined where another one has it. */
+function takeLock(file: string): DatabaseSync | undefined {
   const lock = new DatabaseSync(file)
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT')
   } catch (error) {
     lock.close()
-    if (error instanceof Error && error.message.includes('locked')) return taken()
+    if (error instanceof Error && error.message.includes('locked')) return undefined
     throw error
   }
   chmodSync(file, 0o600)

@@ -281,7 +281,7 @@ export const ERRORS = {
   'not-recorded': {
     status: 503,
     title: 'Not recorded',
-    detail: 'The server cannot write down what must not be lost, so it did nothing: {problem}. Try again.',
+    detail: 'The server cannot read or write its records, so it did nothing: {problem}. Try again.',
   },
   draining: {
     status: 503,

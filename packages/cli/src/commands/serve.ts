@@ -13,6 +13,8 @@ export const addServe: AddCommand = (program, done) => {
     .addHelpText('after', '\nExamples:\n  cob serve\n  COB_PORT=9000 COB_DATA_DIR=/srv/cob cob serve')
     .action(async () => {
       const config = loadConfig()
+      // A full disk, or a pipe nobody reads any more, ends no sessions.
+      for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
       process.stderr.write('cob: starting ...\n')
       const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve))
       const server = await serve(config)

@@ -1,3 +1,4 @@
+import { every } from '../observe/every.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { Store } from '../store/store.ts'
 
@@ -24,7 +25,5 @@ export function startRetention({ store, usageDays, auditDays, logger }: Retentio
     }
   }
   prune()
-  const timer = setInterval(prune, EVERY_MS)
-  timer.unref()
-  return { close: () => clearInterval(timer) }
+  return every(EVERY_MS, prune, logger)
 }

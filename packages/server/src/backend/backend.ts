@@ -26,6 +26,8 @@ export interface Usage {
   readonly processes: number
   /** The sandbox holds more memory than its limit, in a way for which the kernel kills nothing. */
   readonly isOverLimit?: boolean
+  /** Nothing holds the sandbox to its limits any more. */
+  readonly isUnlimited?: boolean
 }
 
 export interface Sandbox {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
@@ -7,7 +8,7 @@ import { endConnection, refuseConnection } from './client-error.ts'
 
 /** What clients may make this server hold, however slowly they send or read. */
 export interface ConnectionBounds {
-  /** Connections at once; one more is closed as it comes. */
+  /** Connections at once, of half as many as this process may have descriptors at most: sandboxes need some. One more is closed as it comes. */
   readonly maxConnections: number
   /** Requests of one connection that wait for their answers at once; only who pipelines has more than one. */
   readonly maxUnanswered: number
@@ -48,7 +49,7 @@ export const CONNECTION_BOUNDS: ConnectionBounds = {
 /** Enforces those of the bounds that the HTTP server below does not know itself. */
 export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds): void {
   const { server } = app
-  server.maxConnections = bounds.maxConnections
+  server.maxConnections = Math.min(bounds.maxConnections, Math.floor(maxDescriptors() / 2))
   // An expectation that means nothing here is no reason to refuse (RFC 9110, 10.1.1).
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
 
@@ -138,4 +139,10 @@ function taken(socket: Socket): number {
 function whenItsTurn(response: ServerResponse, act: () => void): void {
   if (response.socket) act()
   else response.once('socket', act)
+}
+
+/** This process may have so many (proc_pid_limits(5)); Node has raised the soft limit to the hard one. */
+function maxDescriptors(): number {
+  const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+  return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft)
 }

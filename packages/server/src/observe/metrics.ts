@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { createHttpMetrics, type HttpMetrics } from './http-metrics.ts'
 import type { Observer } from './observer.ts'
 import { createSessionMetrics, type SessionSources } from './session-metrics.ts'
@@ -13,7 +13,7 @@ export interface Metrics {
   readonly observer: Partial<Observer>
   readonly http: HttpMetrics
   /** The store has answered. */
-  stored(operation: string, durationMs: number): void
+  stored(answer: { readonly operation: string; readonly durationMs: number; readonly isError: boolean }): void
   /** The TLS certificate in use is valid until then, ms since the epoch. */
   certified(validUntil: number): void
   /** In Prometheus' text format. */
@@ -34,6 +34,12 @@ export function createMetrics(errorCodes: readonly string[]): Metrics {
     buckets: STORE_BUCKETS,
     registers: [registry],
   })
+  const storeErrors = new Counter({
+    name: 'cob_store_errors_total',
+    help: 'What the store was asked for and could not do, by operation.',
+    labelNames: ['operation'],
+    registers: [registry],
+  })
   const certificate = new Gauge({
     name: 'cob_tls_certificate_expiry_seconds',
     help: 'When the TLS certificate in use expires, s since the epoch; there is no value without TLS.',
@@ -45,7 +51,10 @@ export function createMetrics(errorCodes: readonly string[]): Metrics {
     contentType: registry.contentType,
     observer: sessions.observer,
     http,
-    stored: (operation, durationMs) => store.observe({ operation }, durationMs / 1000),
+    stored({ operation, durationMs, isError }) {
+      store.observe({ operation }, durationMs / 1000)
+      if (isError) storeErrors.inc({ operation })
+    },
     certified: (validUntil) => certificate.set(validUntil / 1000),
     async text(sources) {
       await sessions.read(sources)

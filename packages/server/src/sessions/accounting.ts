@@ -1,11 +1,9 @@
 import type { Logger } from '../observe/logger.ts'
 import type { UsageRecord, UsageStore } from '../store/usage.ts'
 import type { Owner } from './owner.ts'
+import { createPatientWriter } from './patient-writer.ts'
 import { startOfDay } from './quota.ts'
 import type { Ending } from './tombstones.ts'
-
-/** Records that could not be written yet, for a full disk for instance; beyond, the oldest are lost. */
-const MAX_UNWRITTEN = 10_000
 
 /** What one session has used when nothing of it runs any more. */
 export interface Figures {
@@ -46,7 +44,6 @@ export function createAccounting({ ledger, logger, now }: AccountingOptions): Ac
   /** As many as there are keys in use today. */
   const today = new Map<Owner, number>()
   let day = startOfDay(now())
-  let unwritten: UsageRecord[] = []
 
   const cpuMsToday = (owner: Owner): number => {
     const current = startOfDay(now())
@@ -56,15 +53,10 @@ export function createAccounting({ ledger, logger, now }: AccountingOptions): Ac
     today.set(owner, known)
     return known
   }
-  const write = (record: UsageRecord): void => {
-    try {
-      ledger.addUsage(record)
-    } catch (err) {
-      logger.error({ err, kernelId: record.kernelId }, 'Usage could not be written; it is tried again.')
-      unwritten.push(record)
-      if (unwritten.length > MAX_UNWRITTEN) unwritten.shift()
-    }
-  }
+  const records = createPatientWriter<UsageRecord>((record) => ledger.addUsage(record), {
+    logger,
+    what: 'Usage',
+  })
 
   return {
     open({ kernelId, owner, lang, createdAt }) {
@@ -84,7 +76,7 @@ export function createAccounting({ ledger, logger, now }: AccountingOptions): Ac
         charge,
         close({ reason, at }, { peakMemoryBytes, executions, outputBytes, cpuMs }) {
           charge(cpuMs)
-          write({
+          records.write({
             kernelId,
             accessKey: owner,
             lang,
@@ -101,11 +93,6 @@ export function createAccounting({ ledger, logger, now }: AccountingOptions): Ac
       }
     },
     cpuMsToday,
-    sweep() {
-      if (unwritten.length === 0) return
-      const again = unwritten
-      unwritten = []
-      for (const record of again) write(record)
-    },
+    sweep: records.sweep,
   }
 }

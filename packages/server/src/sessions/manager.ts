@@ -4,7 +4,7 @@ import type { Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { SessionCount } from '../observe/session-metrics.ts'
-import type { ExecutionRecord, SessionRecord, SessionStore } from '../store/session-store.ts'
+import type { ExecutionRecord, SessionRecord, SessionStore, TombstoneRecord } from '../store/session-store.ts'
 import type { UsageStore } from '../store/usage.ts'
 import { type Account, createAccounting } from './accounting.ts'
 import { createCpuQuota } from './cpu-quota.ts'
@@ -12,6 +12,7 @@ import { createDrain } from './drain.ts'
 import type { Execution } from './execution.ts'
 import { createHoldings } from './holdings.ts'
 import { type LimitRanges, resolveLimits, type SessionLimits } from './limits.ts'
+import { createPatientWriter } from './patient-writer.ts'
 import { checkQuota, type InUse, type Quota } from './quota.ts'
 import { createReaper } from './reaper.ts'
 import { Session, type SessionOptions } from './session.ts'
@@ -152,6 +153,10 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     return entry
   }
 
+  const ends = createPatientWriter<TombstoneRecord>((end) => store?.endSession(end), {
+    logger,
+    what: 'The end of a session',
+  })
   const bury = (
     kernelId: string,
     owner: Owner,
@@ -159,11 +164,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     executions: readonly Execution[],
   ): void => {
     tombstones.add(kernelId, owner, { reason, at }, executions)
-    try {
-      store?.endSession({ kernelId, owner, reason, at })
-    } catch (err) {
-      logger.error({ err, kernelId }, 'The end of a session could not be recorded.')
-    }
+    ends.write({ kernelId, owner, reason, at })
     logger.info({ kernelId, owner, reason }, 'Session ends.')
   }
 
@@ -256,6 +257,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       tombstones.sweep()
       pool.sweep()
       accounting.sweep()
+      ends.sweep()
       const live = [...entries.values()].filter(isUsable)
       for (const { session, account } of live) {
         session.sweep()

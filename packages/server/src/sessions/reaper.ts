@@ -1,3 +1,4 @@
+import { every } from '../observe/every.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { Observer } from '../observe/observer.ts'
 import type { Session } from './session.ts'
@@ -32,14 +33,12 @@ export function createReaper({ sessions, sweep, observer, logger }: ReaperOption
     const now = performance.now()
     observer.ticked(Math.max(0, now - lastAt - TICK_MS))
     lastAt = now
-    if (ticks % TICKS_A_SECOND === 0) sweep()
     sessions().forEach((session, index) => {
       session.checkIdle()
       if (!isDue(session, index)) return
       session.sample().catch((err) => logger.warn({ err, kernelId: session.id }, 'Usage could not be read.'))
     })
+    if (ticks % TICKS_A_SECOND === 0) sweep()
   }
-  const timer = setInterval(tick, TICK_MS)
-  timer.unref()
-  return { close: () => clearInterval(timer) }
+  return every(TICK_MS, tick, logger)
 }

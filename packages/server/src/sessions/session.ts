@@ -26,6 +26,7 @@ import type { SessionLimits } from './limits.ts'
 import { fromMachineTime, toMachineTime } from './machine-clock.ts'
 import { toOutputBytes } from './output-size.ts'
 import { type Recovery, recover } from './recovery.ts'
+import { createSessionRecords, type SessionRecords } from './session-records.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
 import { createTerminals, type OpenTerminal } from './terminals.ts'
 import { type Ending, goneError } from './tombstones.ts'
@@ -61,10 +62,6 @@ export interface SessionOptions {
 }
 
 const CPU_WEIGHT = 100
-/** Records of executions that are not kept any more are dropped so many at once. */
-const DROP_EVERY = 16
-/** Of the time of its last use, in its record. */
-const USE_PRECISION_MS = 5000
 const FRESH_MS = 1000
 /** When code that goes on after an interrupt is interrupted once more, and when its interpreter is restarted. */
 const INTERRUPT_AGAIN_MS = 1000
@@ -88,11 +85,11 @@ export class Session {
   readonly #executions: Executions
   readonly #watchers: Watchers
   readonly #interpreter: Interpreter
+  readonly #records: SessionRecords
   #createdAt = performance.now()
   readonly #queryDeadline: ReturnType<typeof createDeadline>
   #lastOutputAt = this.#createdAt
   #lastQueryAt = this.#createdAt
-  #recordedUseAt = this.#createdAt
   #sampledAt = 0
   #outputBytes = 0
   #state: SessionState = 'starting'
@@ -114,7 +111,7 @@ export class Session {
       held: options.held,
       onPressure: (isPressing) => this.#interpreter.holdBack(isPressing),
       onEnd: (execution) => this.#observer.executed(this.#observed, execution, execution.outcome),
-      onRecord: (execution) => this.#recordLater(execution),
+      onRecord: (execution) => this.#records.putLater(execution),
     })
     this.gone = this.#gone.promise
     this.#interpreter = createInterpreter({
@@ -130,6 +127,11 @@ export class Session {
       onFault: (fault) => this.#observer.agentFailed(this.#observed.lang, fault),
       onOutput: (event) => this.#onOutput(event),
       onDeath: (reason) => this.#endSoon(reason),
+    })
+    this.#records = createSessionRecords({
+      kernelId: options.id,
+      store: options.store,
+      logger: this.#logger,
     })
     this.#watchers = createWatchers(options.id)
     const connection = {
@@ -175,7 +177,8 @@ export class Session {
    */
   async adopt(record: SessionRecord, executions: readonly ExecutionRecord[]): Promise<void> {
     this.#createdAt = fromMachineTime(record.bornAt)
-    this.#recordedUseAt = fromMachineTime(record.usedAt)
+    const usedAt = fromMachineTime(record.usedAt)
+    this.#records.resume(usedAt)
     const oomKills = executions.findLast(({ startedAt }) => startedAt !== null)?.oomKills ?? 0
     let isAdopted = false
     try {
@@ -186,7 +189,7 @@ export class Session {
         this.#lastOutputAt = Math.max(this.#createdAt, performance.now() - attached.quietMs)
         const hasEnded = last?.type === 'execute_reply' || last?.type === 'input_request'
         this.#lastQueryAt = Math.max(
-          this.#recordedUseAt,
+          usedAt,
           ...executions.map(({ acceptedAt }) => fromMachineTime(acceptedAt)),
           hasEnded ? this.#lastOutputAt : this.#createdAt,
         )
@@ -233,9 +236,7 @@ export class Session {
 
   /** What is to be recorded of its use, if that is another time than was. */
   takeUse(): Pick<SessionRecord, 'kernelId' | 'usedAt'> | undefined {
-    if (this.#lastQueryAt - this.#recordedUseAt < USE_PRECISION_MS || isEnding(this.#state)) return undefined
-    this.#recordedUseAt = this.#lastQueryAt
-    return { kernelId: this.id, usedAt: toMachineTime(this.#lastQueryAt) }
+    return isEnding(this.#state) ? undefined : this.#records.takeUse(this.#lastQueryAt)
   }
 
   /**
@@ -261,13 +262,13 @@ export class Session {
     const execution = this.#executions.add(this.id, code, codeId)
     try {
       if (this.#state === 'idle') this.#runNext()
-      else this.#recordExecution(execution)
+      else this.#records.put(execution)
     } catch (cause) {
       this.#executions.retract(execution)
       throw cause
     }
     this.#observer.submitted(this.#observed, execution)
-    if (execution.count % DROP_EVERY === 0) this.#dropRecords()
+    this.#records.dropOld(execution.count, () => this.#executions.firstKept)
     return execution
   }
 
@@ -389,11 +390,15 @@ export class Session {
   async sample(): Promise<void> {
     if (isEnding(this.#state)) return
     this.#sampledAt = performance.now()
-    const { cpuMs, memoryBytes, isOverLimit } = await this.#interpreter.sample()
+    const { cpuMs, memoryBytes, isOverLimit, isUnlimited } = await this.#interpreter.sample()
     const { maxCpuCreditMs, memoryKb } = this.limits
     this.#watchers.warn('memory', memoryBytes, memoryKb * 1024)
     if (maxCpuCreditMs > 0) this.#watchers.warn('cpu-credit', cpuMs, maxCpuCreditMs)
     if (isOverLimit) this.#endSoon('out-of-memory')
+    if (isUnlimited) {
+      this.#logger.error({}, 'Nothing holds the sandbox to its limits any more: its cgroup was removed.')
+      this.#endSoon('crashed')
+    }
     if (maxCpuCreditMs > 0 && cpuMs >= maxCpuCreditMs) this.#endSoon('cpu-credit-exhausted')
   }
 
@@ -446,17 +451,17 @@ export class Session {
     // One that waited has a record. Should this process end before the agent has it, it waits again.
     if (!next.isRecorded) {
       next.handedOver(true)
-      this.#recordExecution(next)
+      this.#records.put(next)
     }
     this.#become('busy')
     this.#queryDeadline.start(this.limits.queryTimeoutMs)
     const isWithAgent = this.#interpreter.execute(next.id, next.code)
-    if (next.handedOver(isWithAgent)) this.#recordLater(next)
+    if (next.handedOver(isWithAgent)) this.#records.putLater(next)
   }
 
   #stopWaiting(execution: Execution): void {
     execution.inputSupplied()
-    this.#recordLater(execution)
+    this.#records.putLater(execution)
     this.#lastQueryAt = performance.now()
     this.#become('busy')
     this.#queryDeadline.resume()
@@ -468,46 +473,17 @@ export class Session {
   }
 
   #record(): void {
-    const { store, recordAs } = this.#options
     const sandbox = this.#interpreter.describe()
-    if (!store || sandbox === undefined) return
-    const bornAt = toMachineTime(this.#createdAt)
-    recorded(() =>
-      store.addSession({
-        kernelId: this.id,
-        ...recordAs,
-        token: this.token,
-        lang: this.lang.manifest.lang,
-        limits: this.limits,
-        createdAt: Date.now(),
-        bornAt,
-        usedAt: bornAt,
-        sandbox,
-      }),
-    )
-  }
-
-  /** Throws `not-recorded`. */
-  #recordExecution(execution: Execution): void {
-    recorded(() => this.#options.store?.putExecution(execution.toRecord(this.id)))
-    execution.isRecorded = true
-  }
-
-  /** Where nobody can be refused any more. */
-  #recordLater(execution: Execution): void {
-    try {
-      this.#recordExecution(execution)
-    } catch (err) {
-      this.#logger.error({ err }, 'An execution could not be recorded.')
-    }
-  }
-
-  #dropRecords(): void {
-    try {
-      this.#options.store?.dropExecutions(this.id, this.#executions.firstKept)
-    } catch (err) {
-      this.#logger.error({ err }, 'Records of executions could not be dropped.')
-    }
+    if (sandbox === undefined) return
+    this.#records.begin({
+      ...this.#options.recordAs,
+      token: this.token,
+      lang: this.lang.manifest.lang,
+      limits: this.limits,
+      createdAt: Date.now(),
+      bornAt: toMachineTime(this.#createdAt),
+      sandbox,
+    })
   }
 
   #onOutput(event: InterpreterOutput): void {
@@ -526,7 +502,7 @@ export class Session {
       case 'execute_reply':
         this.#queryDeadline.stop()
         this.#executions.finishCurrent(event)
-        if (current.handedOver(true)) this.#recordLater(current)
+        if (current.handedOver(true)) this.#records.putLater(current)
         this.#become('idle')
         this.#runNext()
         break
@@ -636,16 +612,6 @@ export class Session {
 
   #throwIfEnding(): void {
     if (isEnding(this.#state)) throw this.#goneError()
-  }
-}
-
-/** What another server must know before a client does. Throws `not-recorded`. */
-function recorded(write: () => void): void {
-  try {
-    write()
-  } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause)
-    throw CobError.of('not-recorded', { problem }, { cause, retryAfterS: 1 })
   }
 }
 

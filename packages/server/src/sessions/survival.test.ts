@@ -33,7 +33,7 @@ function revocable(): {
     isRevoked = true
   }
   const check = (): void => {
-    if (!isWritable) throw new Error('disk full')
+    if (!isWritable) throw CobError.of('not-recorded', { problem: 'disk full' })
   }
   const wrapped = Object.fromEntries(
     Object.entries(store).map(([name, method]) => [

@@ -1,5 +1,6 @@
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
 import { KEY_ROLES, keyLimitsSchema, NO_LIMITS } from '@cob/protocol'
+import { inTransaction } from './sqlite-transaction.ts'
 import type { Key, Store } from './store.ts'
 import type { Vault } from './vault.ts'
 
@@ -69,14 +70,9 @@ export function createSqliteKeys(db: DatabaseSync, vault: Vault): KeyStore {
   /** On disk when it returns, also through a power failure; other writes may be lost by one. */
   const durably = <T>(act: () => T): T => {
     cached.clear()
-    db.exec('PRAGMA synchronous = FULL; BEGIN IMMEDIATE')
+    db.exec('PRAGMA synchronous = FULL')
     try {
-      const result = act()
-      db.exec('COMMIT')
-      return result
-    } catch (error) {
-      db.exec('ROLLBACK')
-      throw error
+      return inTransaction(db, act)
     } finally {
       db.exec('PRAGMA synchronous = NORMAL')
     }

@@ -1,6 +1,7 @@
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
 import type { EndReason } from '@cob/protocol'
 import type { ExecutionRecord, SessionRecord, SessionStore, TombstoneRecord } from './session-store.ts'
+import { inTransaction } from './sqlite-transaction.ts'
 
 export const SESSION_TABLES = `
   CREATE TABLE sessions (
@@ -38,27 +39,17 @@ export function createSqliteSessionStore(db: DatabaseSync): SessionStore {
   const bury = db.prepare('INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)')
   const tombstones = db.prepare('SELECT * FROM tombstones ORDER BY at')
   const dropTombstones = db.prepare('DELETE FROM tombstones WHERE at < ?')
-  const together = (write: () => void): void => {
-    db.exec('BEGIN IMMEDIATE')
-    try {
-      write()
-      db.exec('COMMIT')
-    } catch (error) {
-      db.exec('ROLLBACK')
-      throw error
-    }
-  }
   return {
     addSession({ kernelId, owner, createdAt, usedAt, ...fields }) {
       addSession.run(kernelId, owner, createdAt, usedAt, JSON.stringify(fields))
     },
     useSessions(used) {
-      together(() => {
+      inTransaction(db, () => {
         for (const { kernelId, usedAt } of used) useSession.run(usedAt, kernelId)
       })
     },
     endSession({ kernelId, owner, reason, at }) {
-      together(() => {
+      inTransaction(db, () => {
         drop.run(kernelId, Number.MAX_SAFE_INTEGER)
         dropSession.run(kernelId)
         bury.run(kernelId, owner, reason, at)

@@ -145,6 +145,9 @@ test('a file of a newer version, or of something else, is refused by name and le
   assert.throws(() => open(newer), /cob\.db was written by a newer version of Cob \(schema 99/)
   const foreign = newFile(t)
   writeFileSync(foreign, 'this is no database, and long enough to show it\n'.repeat(100))
-  assert.throws(() => open(foreign), /cob\.db cannot be used as the store of keys: file is not a database/)
+  assert.throws(
+    () => open(foreign),
+    /cob\.db cannot be used: file is not a database\. Restore it from a backup/,
+  )
   assert.equal(statSync(foreign).size, 4800)
 })

@@ -61,7 +61,8 @@ const MIGRATIONS: readonly Migration[] = [
    ) STRICT;
    CREATE INDEX audit_by_time ON audit (at)`,
 ]
-const BUSY_TIMEOUT_MS = 5000
+/** How long another process that writes is waited for: while a server serves, everybody waits with it. */
+const BUSY_TIMEOUT_MS = { start: 5000, serving: 50 } as const
 
 /**
  * The embedded store: SQLite at `file`, mode 0600, readable by a second process at the same time; secrets in it are encrypted. Throws a
@@ -69,23 +70,46 @@ const BUSY_TIMEOUT_MS = 5000
  */
 export function createSqliteStore(file: string, openMasterKey: OpenMasterKey): Store {
   if (file !== ':memory:') makePrivate(file)
-  const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+  const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS.start })
   try {
-    configure(db, file)
+    // The first to read the file. What is written survives the end of this process; that of the machine only where it says so.
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
     migrate(db, file, openMasterKey)
     const vault = openVault(db, openMasterKey)
     forgetOld(db)
+    db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS.serving}`)
     return {
       ...createSqliteKeys(db, vault),
       ...createSqliteUsage(db),
       ...createSqliteAudit(db),
       sessions: createSqliteSessionStore(db),
+      // Writes the page that it is in, whatever it was.
+      check: () => db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`),
       close: () => db.close(),
     }
   } catch (error) {
     db.close()
-    throw error
+    throw toReadable(error, file)
   }
+}
+
+/** What to do about SQLite's result codes (https://sqlite.org/rescode.html). */
+const DAMAGED =
+  'Restore it from a backup, or move it away with all that is called like it: the server starts with a new first key then, and without the keys, usage and sessions there were.'
+const ADVICE: Readonly<Record<number, string>> = {
+  5: 'Another program holds a lock on it; end that one.',
+  8: 'Let this user write it, and its folder.',
+  10: 'The disk it is on does not work.',
+  11: DAMAGED,
+  13: 'Make room on the disk it is on.',
+  26: DAMAGED,
+}
+
+function toReadable(error: unknown, file: string): unknown {
+  if (!(error instanceof Error && 'errcode' in error && typeof error.errcode === 'number')) return error
+  // The lowest byte; the others tell details.
+  const advice = ADVICE[error.errcode & 0xff] ?? ''
+  return new Error(`${file} cannot be used: ${error.message}. ${advice}`.trimEnd(), { cause: error })
 }
 
 /** Made here, so that it never exists with another mode; a copy put back from elsewhere may have come with one. */
@@ -95,16 +119,6 @@ function makePrivate(file: string): void {
     fchmodSync(descriptor, 0o600)
   } finally {
     closeSync(descriptor)
-  }
-}
-
-function configure(db: DatabaseSync, file: string): void {
-  try {
-    // The first to read the file. What is written survives the end of this process; that of the machine only where it says so.
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
-    throw new Error(`${file} cannot be used as the store of keys: ${why}.`, { cause })
   }
 }
 

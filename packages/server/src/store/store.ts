@@ -35,5 +35,7 @@ interface KeyStore {
 /** What must outlive the server process. Synchronous: the embedded store answers in microseconds. */
 export interface Store extends KeyStore, UsageStore, AuditStore {
   readonly sessions: SessionStore
+  /** Throws where it cannot be written. */
+  check(): void
   close(): void
 }

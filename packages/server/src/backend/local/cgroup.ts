@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -37,6 +37,8 @@ export interface Cgroup {
   join(pid: number): Promise<void>
   /** Applies limits. Rejects when the processes already use more memory than `limits` allow. */
   limit(limits: SandboxLimits): Promise<void>
+  /** False once a directory of it was removed. */
+  isThere(): boolean
   /** Figures of the controllers that exist; kept by the kernel until {@link Cgroup.remove}. */
   usage(): Partial<Usage>
   /** See {@link Controller.cachedBytes}. */
@@ -73,6 +75,7 @@ export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
         for (const controller of controllers) controller.limit(dir, limits)
       }
     },
+    isThere: () => parts.every(({ dir }) => existsSync(dir)),
     usage() {
       const figures = parts.flatMap(({ dir, controllers }) => controllers.map((each) => each.usage(dir)))
       return Object.assign({}, ...figures)

@@ -1,3 +1,5 @@
+import { every } from '../../observe/every.ts'
+import type { Logger } from '../../observe/logger.ts'
 import { type Identity, isAlive } from './processes.ts'
 
 const EVERY_MS = 500
@@ -10,11 +12,11 @@ export interface ExitWatch {
 }
 
 /** One timer for all; none while there is nothing to watch. */
-export function createExitWatch(): ExitWatch {
+export function createExitWatch(log: Logger): ExitWatch {
   const watched = new Map<Identity, () => void>()
-  let timer: NodeJS.Timeout | undefined
+  let timer: ReturnType<typeof every> | undefined
   const close = (): void => {
-    clearInterval(timer)
+    timer?.close()
     timer = undefined
   }
   const look = (): void => {
@@ -27,7 +29,7 @@ export function createExitWatch(): ExitWatch {
   }
   return {
     watch(process) {
-      timer ??= setInterval(look, EVERY_MS).unref()
+      timer ??= every(EVERY_MS, look, log)
       return new Promise((resolve) => watched.set({ ...process }, resolve))
     },
     close,

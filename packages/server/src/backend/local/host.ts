@@ -128,7 +128,7 @@ export async function openHost(options: HostOptions): Promise<Host> {
   const sockets = openSocketDirectory(join(dataDir, 'run'))
   await sockets.clear(keep)
   const locks = createLockGuard(name, log)
-  const exits = createExitWatch()
+  const exits = createExitWatch(log)
   const ownUids = hasOwnUids ? createUids(uids.base, uids.count) : undefined
   for (const { uid } of kept) if (uid !== null) ownUids?.claim(uid)
   // Without a cgroup nobody could find it again.

@@ -9,6 +9,7 @@ import { checkSandbox } from './host-checks.ts'
 import { createLocalSandbox, type LocalSandbox } from './local-sandbox.ts'
 
 const START_TIMEOUT_MS = 90_000
+const RETRY_MS = 5000
 
 /**
  * Makes sandboxes on this machine with bubblewrap and cgroups, after trying everything that needs, ending with a
@@ -31,6 +32,8 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
         live.delete(sandbox.id)
       } catch (error) {
         log.error({ sandbox: sandbox.id, err: error }, 'a sandbox could not be destroyed completely')
+        // What hinders it may pass; whoever waits is told now.
+        if (!closing) setTimeout(() => void destroy(sandbox).catch(() => {}), RETRY_MS).unref()
         throw error
       }
     }

@@ -170,8 +170,18 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     return currentEgressRules()
   }
 
+  const readFigures = (): Partial<Usage> => {
+    try {
+      return cgroup?.usage() ?? {}
+    } catch (error) {
+      // Somebody has taken its processes out, and removed it. What else goes wrong, for want of descriptors for instance, may go by.
+      if (cgroup?.isThere() !== false) throw error
+      return { isUnlimited: true }
+    }
+  }
+
   const usage = (): Usage => {
-    const figures = cgroup?.usage() ?? {}
+    const figures = readFigures()
     const { memoryBytes, cpuMs, processes } = figures
     const isWhole = [memoryBytes, cpuMs, processes].every((figure) => figure !== undefined)
     const tree = isWhole || !inner || ended ? { processes: 0 } : readProcessTree(inner.pid)
@@ -193,14 +203,21 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     const deadline = performance.now() + DESTROY_MS
     // Of the end of one that is no child nobody tells in time.
     for (let waitMs = adopted ? 4 : 50; ; waitMs = Math.min(waitMs * 2, 500)) {
-      killAll()
+      let fault: unknown
+      try {
+        killAll()
+      } catch (error) {
+        fault = error
+      }
       await Promise.race([exit.promise, delay(waitMs, undefined, { ref: false })])
       if (outer?.hasEnded()) hasExited()
       const left = cgroup?.pids() ?? []
       if (ended && left.length === 0) return
       if (ended) for (const pid of left) kill(pid)
       if (performance.now() > deadline) {
-        throw new Error(`sandbox ${id}: processes do not end: ${left.join(' ') || outer?.pid}`)
+        throw new Error(`sandbox ${id}: processes do not end: ${left.join(' ') || outer?.pid}`, {
+          cause: fault,
+        })
       }
     }
   }

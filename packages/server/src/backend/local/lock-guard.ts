@@ -1,4 +1,5 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import { every } from '../../observe/every.ts'
 import type { Logger } from '../../observe/logger.ts'
 import { kill } from './processes.ts'
 
@@ -14,7 +15,7 @@ const READ_BYTES = 2 * 1024 * 1024
  */
 export function createLockGuard(name: string, log: Logger): { close(): void } {
   const buffer = Buffer.alloc(READ_BYTES)
-  const timer = setInterval(() => {
+  const look = (): void => {
     const holders = readHolders(buffer)
     if (holders.length <= MAX_LOCKS) return
     const locks = new Map<number, number>()
@@ -25,9 +26,8 @@ export function createLockGuard(name: string, log: Logger): { close(): void } {
       log.warn({ sandbox, locks: held }, 'killed processes that hold too many locks on files')
       for (const pid of pids) kill(pid)
     }
-  }, EVERY_MS)
-  timer.unref()
-  return { close: () => clearInterval(timer) }
+  }
+  return every(EVERY_MS, look, log)
 }
 
 /** The process of each lock in the first part of `/proc/locks` (proc_locks(5)). */

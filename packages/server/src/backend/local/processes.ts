@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 /** Ticks per second of the times in `/proc/<pid>/stat`: 100 on every Linux architecture (USER_HZ). */
 const TICKS_PER_S = 100
 const PAGE_BYTES = 4096
+/** Everything else, as want of descriptors, says nothing of a process. */
+const GONE = ['ENOENT', 'ESRCH']
 
 /** A process by its id, which another one may have by now, and its start, which no other of that id has. */
 export interface Identity {
@@ -75,7 +77,8 @@ function readStat(pid: number): { fields: number[]; isZombie: boolean } | undefi
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
     return { fields: fields.map(Number), isZombie: fields[0] === 'Z' || fields[0] === 'X' }
-  } catch {
-    return undefined
+  } catch (error) {
+    if (GONE.includes(String((error as NodeJS.ErrnoException).code))) return undefined
+    throw error
   }
 }

@@ -18,7 +18,7 @@ export interface SocketDirectory {
    */
   listen(id: string): Promise<ListeningSocket>
   connect(id: string): Promise<Socket>
-  /** Idempotent. */
+  /** Idempotent. On a disk that cannot be written the name stays until the next `clear`: it leads nowhere. */
   unlink(id: string): Promise<void>
   /** Removes what an earlier server left, but for the sockets of these sandboxes. */
   clear(keep: ReadonlySet<string>): Promise<void>
@@ -49,7 +49,7 @@ export function openSocketDirectory(dir: string): SocketDirectory {
       await once(socket, 'connect')
       return socket
     },
-    unlink: (id) => rm(join(dir, `${id}.sock`), { force: true }),
+    unlink: (id) => rm(join(dir, `${id}.sock`), { force: true }).catch(() => {}),
     async clear(keep) {
       const kept = new Set([...keep].map((id) => `${id}.sock`))
       for (const name of await readdir(dir)) if (!kept.has(name)) await rm(join(dir, name), { force: true })

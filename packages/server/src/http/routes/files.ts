@@ -22,7 +22,11 @@ const listing = z.object({
   path: z.string(),
   entries: z.array(
     z.object({
-      name: z.string(),
+      name: z
+        .string()
+        .describe(
+          'A name that is not UTF-8 has a lone surrogate for each such byte; only the archive of its folder has that file',
+        ),
       type: z.string().describe('file, folder, link, fifo, socket or device'),
       size: z.int().describe('bytes'),
       modified: z.int().describe('ms since the epoch'),

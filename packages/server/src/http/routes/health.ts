@@ -4,22 +4,33 @@ import { z } from 'zod'
 import { CobError } from '../../errors.ts'
 import type { Metrics } from '../../observe/metrics.ts'
 import type { Sessions } from '../../sessions/sessions.ts'
+import type { Store } from '../../store/store.ts'
 import { type MetricsAccess, mayReadMetrics } from '../metrics-access.ts'
 import { adminOnly } from '../openapi.ts'
 
 const state = z.object({ status: z.literal('ok') })
 const isPublic = { config: { isPublic: true } }
+/** Who asks more often is told the same again: each time something is written. */
+const CHECK_EVERY_MS = 1000
 
-/** `/healthz`: the process answers. `/readyz`: it takes new sessions, unless it is closing or drained. `/metrics`: its figures. And what describes the API itself. */
+/** `/healthz`: the process answers. `/readyz`: it takes new sessions: it is neither closing nor drained, and can keep its records. `/metrics`: its figures. And what describes the API itself. */
 export async function healthRoutes(
   app: FastifyInstance,
   {
     ready,
     sessions,
+    store,
     metrics,
     metricsAccess,
-  }: { ready: () => boolean; sessions: Sessions; metrics: Metrics; metricsAccess: MetricsAccess },
+  }: {
+    ready: () => boolean
+    sessions: Sessions
+    store: Pick<Store, 'check'>
+    metrics: Metrics
+    metricsAccess: MetricsAccess
+  },
 ): Promise<void> {
+  const checkStore = oncePer(CHECK_EVERY_MS, () => store.check())
   const routes = app.withTypeProvider<ZodTypeProvider>()
   const describe = (summary: string) => ({
     ...isPublic,
@@ -29,6 +40,7 @@ export async function healthRoutes(
   routes.get('/readyz', describe('Whether the server takes requests'), async () => {
     if (!ready()) throw CobError.of('shutting-down', {})
     sessions.drain.throwIfDraining()
+    checkStore()
     return { status: 'ok' as const }
   })
   routes.get(
@@ -53,4 +65,22 @@ export async function healthRoutes(
     },
   )
   app.get('/openapi.json', { ...isPublic, schema: { hide: true } }, async () => app.swagger())
+}
+
+/** Between two calls of `check` its outcome stays what it was. */
+function oncePer(everyMs: number, check: () => void): () => void {
+  let checkedAt = Number.NEGATIVE_INFINITY
+  let fault: unknown
+  return () => {
+    if (performance.now() - checkedAt >= everyMs) {
+      checkedAt = performance.now()
+      fault = undefined
+      try {
+        check()
+      } catch (error) {
+        fault = error
+      }
+    }
+    if (fault !== undefined) throw fault
+  }
 }

@@ -1,0 +1,42 @@
+import type { Logger } from '../observe/logger.ts'
+
+/** Records that could not be written yet; beyond, the oldest are lost. */
+const MAX_UNWRITTEN = 10_000
+
+/** Writes records nobody waits for; what cannot be written, for a full disk for instance, when it can. */
+export interface PatientWriter<R> {
+  write(record: R): void
+  /** Tries again what could not be written, oldest first, until one cannot. */
+  sweep(): void
+}
+
+/** `what` the records are, for the log. */
+export function createPatientWriter<R>(
+  write: (record: R) => void,
+  { logger, what }: { readonly logger: Logger; readonly what: string },
+): PatientWriter<R> {
+  const unwritten: R[] = []
+  const tryNext = (record: R): boolean => {
+    try {
+      write(record)
+      return true
+    } catch (err) {
+      logger.error({ err, waiting: unwritten.length + 1 }, `${what} could not be written; it is tried again.`)
+      return false
+    }
+  }
+  return {
+    write(record) {
+      if (tryNext(record)) return
+      unwritten.push(record)
+      if (unwritten.length > MAX_UNWRITTEN) unwritten.shift()
+    },
+    sweep() {
+      for (let next = unwritten.shift(); next !== undefined; next = unwritten.shift()) {
+        if (tryNext(next)) continue
+        unwritten.unshift(next)
+        return
+      }
+    },
+  }
+}

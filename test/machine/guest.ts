@@ -51,8 +51,12 @@ const STAGES: readonly Stage[] = [
     machine: 'pure',
     user: 0,
     controllers: FULL,
-    files: ['packages/server/src/backend/local/cgroup-v2.test.ts', ...SUITES],
-    quickFiles: ['packages/server/src/backend/local/cgroup-v2.test.ts', 'test/machine/limits.test.ts'],
+    files: ['packages/server/src/backend/local/cgroup-v2.test.ts', 'test/machine/clock.test.ts', ...SUITES],
+    quickFiles: [
+      'packages/server/src/backend/local/cgroup-v2.test.ts',
+      'test/machine/limits.test.ts',
+      'test/machine/clock.test.ts',
+    ],
     skip: SLOW_MACHINE,
   },
   {

@@ -3,9 +3,10 @@
  * here; `npm run soak:kills` does it a thousand times, `SOAK_KILLS` any number of times, `SOAK_SEED` what another run did.
  */
 import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { KernelInfo, RunResult } from '@cob/protocol'
+import type { KernelInfo, RunResult, SessionUsage } from '@cob/protocol'
 import type { Answer } from '../support/api-client.ts'
 import { createRandom } from '../support/mixed-load.ts'
 import { createRestartingServer, followAcross } from '../support/restarting-server.ts'
@@ -18,6 +19,8 @@ const MAX_UP_MS = 1200
 const GENTLE_SHARE = 0.15
 const EARLY_SHARE = 0.1
 const LINES = 40
+/** Of the CPU time of all sessions at the end, between what is charged and what their cgroups say. */
+const MAX_CHARGE_ERROR = 0.01
 
 /** What a session must be. */
 interface Model {
@@ -34,7 +37,7 @@ test(`${KILLS} kills at random moments lose nothing that was answered, and run n
   const counts = new Map<string, number>()
   const count = (what: string): void => void counts.set(what, (counts.get(what) ?? 0) + 1)
   const live = new Set<Model>()
-  const destroyed: string[] = []
+  const destroyed: Model[] = []
   const problems: unknown[] = []
   let isOver = false
   /** The first problem ends the test, in order: nobody is left waiting for a server that does not come. */
@@ -174,7 +177,7 @@ test(`${KILLS} kills at random moments lose nothing that was answered, and run n
       const { status } = await ask('DELETE', at(session))
       assert.ok(status === 204 || status === 404, `DELETE: ${status}`)
       live.delete(session)
-      destroyed.push(session.kernel)
+      destroyed.push(session)
       count('destroy')
     }
   }
@@ -200,13 +203,42 @@ test(`${KILLS} kills at random moments lose nothing that was answered, and run n
       body.kernels.map(({ kernelId }) => kernelId).toSorted(),
       [...live].map(({ kernel }) => kernel).toSorted(),
     )
+    let cgroupMs = 0
     for (const session of live) {
       await look(session)
       await increment(session)
+      await runOnce(
+        session,
+        'import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass',
+      )
+      cgroupMs += cpuMsOf(server.recorded(session.kernel)?.cgroups ?? [])
       await server.api.destroy(session.kernel)
     }
-    for (const kernel of destroyed.slice(-100))
+    for (const { kernel } of destroyed.slice(-100))
       assert.equal((await server.api.gone(kernel)).reason, 'user-requested')
+
+    const usage = new Map<string, SessionUsage>()
+    for (let after: number | null = 0; after !== null; ) {
+      const page: Answer<{ sessions: SessionUsage[]; next: number | null }> = await server.api.call(
+        'GET',
+        `/v1/admin/usage?by=session&after=${after}`,
+      )
+      for (const each of page.body.sessions) {
+        assert.ok(!usage.has(each.kernelId), 'a session is charged twice')
+        usage.set(each.kernelId, each)
+      }
+      after = page.body.next
+    }
+    for (const { kernel, executions, cpuMs } of [...destroyed, ...live]) {
+      const charged = usage.get(kernel)
+      assert.equal(charged?.executions, executions)
+      assert.ok(charged.cpuMs >= cpuMs, `${cpuMs} ms of CPU time were seen, ${charged.cpuMs} are charged`)
+    }
+    const chargedMs = [...live].reduce((sum, { kernel }) => sum + (usage.get(kernel)?.cpuMs ?? 0), 0)
+    t.diagnostic(
+      `${usage.size} sessions charged; of ${live.size}: ${chargedMs} ms, ${cgroupMs.toFixed(0)} by their cgroups`,
+    )
+    assert.ok(Math.abs(chargedMs / cgroupMs - 1) < MAX_CHARGE_ERROR)
     const { processes, cgroups, runEntries } = server.footprint()
     assert.deepEqual({ processes, cgroups, runEntries }, { processes: 0, cgroups: 0, runEntries: 0 })
   } finally {
@@ -214,3 +246,14 @@ test(`${KILLS} kills at random moments lose nothing that was answered, and run n
     await server.close()
   }
 })
+
+/** CPU time by the session's cgroup itself, cgroup v1 or v2. */
+function cpuMsOf(cgroups: readonly { readonly dir: string }[]): number {
+  for (const { dir } of cgroups) {
+    if (existsSync(`${dir}/cpuacct.usage`)) return Number(readFileSync(`${dir}/cpuacct.usage`, 'utf8')) / 1e6
+    const usec =
+      existsSync(`${dir}/cpu.stat`) && /usage_usec (\d+)/.exec(readFileSync(`${dir}/cpu.stat`, 'utf8'))
+    if (usec) return Number(usec[1]) / 1000
+  }
+  throw new Error('no cgroup of the session counts CPU time')
+}

@@ -22,6 +22,7 @@ LOOK_MS = 100
 # What a kernel may take to say that it is idle, once it has answered.
 IDLE_S = 2
 _COLOURS = re.compile(r'\x1b\[[0-9;]*m')
+_CLASS = re.compile(r"^<class '(?:.*\.)?(\w+)'>$")
 
 
 def main(channel, spec):
@@ -179,6 +180,8 @@ class Jupyter(Session):
     def _tell_error(self, content):
         self._told = True
         name, value = str(content.get('ename', 'Error')), str(content.get('evalue', ''))
+        # As xeus-python has it.
+        name = _CLASS.sub(r'\1', name)
         trace = [_COLOURS.sub('', str(line)) for line in content.get('traceback') or ()]
         before = name in ('SyntaxError', 'IndentationError', 'TabError') or 'PARSE ERROR' in name
         self.error(name or 'Error', value, [f'{line}\n' for line in '\n'.join(trace).split('\n')], before)

@@ -21,7 +21,8 @@ class Connection:
         self._key = os.urandom(16).hex().encode()
         self._session = os.urandom(16).hex()
         # Not over TCP: ZeroMQ asks for the network's interfaces to listen there, which sandboxes do not tell.
-        self._base = f'{file}.socket'
+        # A short name: xeus has room for 31 characters of an address.
+        self._base = os.path.join(os.path.dirname(file), 'k')
         info = {
             'transport': 'ipc', 'ip': self._base, 'key': self._key.decode(), 'signature_scheme': 'hmac-sha256', 'kernel_name': '',
             **{f'{name}_port': port for name, port in _PORTS.items()},

@@ -52,14 +52,14 @@ ${left.join('\n')}
 }
 
 async function describe(info: LangInfo, { lang, limits, cases }: Conformance): Promise<string> {
-  const kernel = await server.create({ lang, ...(limits && { resourceLimits: limits }) })
   const parts: string[] = []
   for (const name of SHOWN) {
     const steps = cases[name]
     if (!steps || 'notApplicable' in steps) continue
+    const kernel = await server.create({ lang, ...(limits && { resourceLimits: limits }) })
     for (const step of steps) parts.push(...(await follow(kernel, step)))
+    await server.destroy(kernel)
   }
-  await server.call('DELETE', `/v1/kernel/${kernel}`)
   return `## ${info.displayName} (\`${lang}\`)\n\n${parts.join('\n')}`
 }
 

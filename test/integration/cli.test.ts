@@ -128,6 +128,7 @@ test('mistakes are told in a line, with what to do', async () => {
   }
   await expect(['run', 'pyton', '-'], 1, /no kernel type "pyton". Known: .*python3/)
   await expect(['run', 'python3', 'missing.py'], 2, /missing\.py cannot be read/)
+  await expect(['run', import.meta.filename], 2, /is a file\. Say what runs it/)
   await expect(
     ['run', 'python3', '--out', '/proc/no'],
     2,

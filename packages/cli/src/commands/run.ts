@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { buffer } from 'node:stream/consumers'
 import { loadConfig } from '@cob/server'
 import { CliError } from '../cli-error.ts'
@@ -34,6 +34,9 @@ export const addRun: AddCommand = (program, done) => {
     )
     .action(async (lang: string, file: string, options: Options) => {
       const config = loadConfig()
+      // A kernel type has no dot; and otherwise it would wait for a program on a terminal.
+      if (file === '-' && lang.includes('.') && existsSync(lang))
+        throw new CliError(`${lang} is a file. Say what runs it, for example: cob run python3 ${lang}`, 2)
       const code = await readProgram(file)
       const media = createMediaShower(config, options.out)
       const stop = createStop()

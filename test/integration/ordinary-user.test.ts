@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { after, describe, test } from 'node:test'
-import { createApiClient } from '../support/api-client.ts'
+import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { makeOrdinaryUser, type OrdinaryUser } from '../support/ordinary-user.ts'
+
+const UNLIMITED = { COB_ALLOW_UNENFORCED_LIMITS: '1' }
 
 const run = async (
   user: OrdinaryUser,
@@ -15,6 +17,28 @@ const run = async (
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
   const [status] = await exited
   return { status, stdout, stderr }
+}
+
+/** `cob serve` as the user, until `end`. */
+const serve = async (
+  user: OrdinaryUser,
+  environment?: Record<string, string>,
+): Promise<{ api: ApiClient; end(signal: NodeJS.Signals): Promise<unknown[]> }> => {
+  const child = user.spawn(['serve'], environment)
+  const exited = once(child, 'exit')
+  let output = ''
+  for await (const chunk of child.stdout.setEncoding('utf8')) {
+    output += chunk
+    if (output.includes('6 * 7')) break
+  }
+  const url = /listens on +(\S+)/.exec(output)?.[1] ?? ''
+  return {
+    api: createApiClient(url, /Key +(\S+)/.exec(output)?.[1] ?? ''),
+    end(signal) {
+      child.kill(signal)
+      return exited
+    },
+  }
 }
 
 describe('an ordinary user with delegated cgroups', () => {
@@ -35,15 +59,7 @@ describe('an ordinary user with delegated cgroups', () => {
   })
 
   test('serves, says that sessions share its uid, and its limits hold', async () => {
-    const child = user.spawn(['serve'])
-    const exited = once(child, 'exit')
-    let output = ''
-    for await (const chunk of child.stdout.setEncoding('utf8')) {
-      output += chunk
-      if (output.includes('6 * 7')) break
-    }
-    const url = /listens on +(\S+)/.exec(output)?.[1] ?? ''
-    const api = createApiClient(url, /Key +(\S+)/.exec(output)?.[1] ?? '')
+    const { api, end } = await serve(user)
     try {
       const id = await api.create({ resourceLimits: { maxMem: 65_536 } })
       const { user: who, memory, processes, cpu, unenforced, systemCalls } = (await api.info(id)).isolation
@@ -64,8 +80,20 @@ describe('an ordinary user with delegated cgroups', () => {
       assert.ok(Number(forks.value?.['text/plain']) < 130)
       await api.destroy(other)
     } finally {
-      child.kill('SIGTERM')
-      assert.deepEqual(await exited, [0, null])
+      assert.deepEqual(await end('SIGTERM'), [0, null])
+    }
+  })
+
+  test('has the sessions of a killed server', async () => {
+    const killed = await serve(user)
+    const id = await killed.api.create()
+    await killed.api.run(id, 'x = 41')
+    await killed.end('SIGKILL')
+    const { api, end } = await serve(user)
+    try {
+      assert.equal((await api.run(id, 'x + 1')).value?.['text/plain'], '42')
+    } finally {
+      assert.deepEqual(await end('SIGTERM'), [0, null])
     }
   })
 })
@@ -92,23 +120,30 @@ describe('an ordinary user without cgroups', () => {
   })
 
   test('may serve all the same when told to, and each kernel says what is not held', async () => {
-    const child = user.spawn(['serve'], { COB_ALLOW_UNENFORCED_LIMITS: '1' })
-    const exited = once(child, 'exit')
-    let output = ''
-    for await (const chunk of child.stdout.setEncoding('utf8')) {
-      output += chunk
-      if (output.includes('6 * 7')) break
-    }
-    const api = createApiClient(
-      /listens on +(\S+)/.exec(output)?.[1] ?? '',
-      /Key +(\S+)/.exec(output)?.[1] ?? '',
-    )
+    const { api, end } = await serve(user, UNLIMITED)
     try {
       const { isolation } = await api.info(await api.create())
       assert.deepEqual(isolation.unenforced, ['memory', 'processes', 'cpu'])
     } finally {
-      child.kill('SIGTERM')
-      assert.deepEqual(await exited, [0, null])
+      assert.deepEqual(await end('SIGTERM'), [0, null])
+    }
+  })
+
+  test('loses the sessions of a killed server, of which nothing is left', async () => {
+    const killed = await serve(user, UNLIMITED)
+    const id = await killed.api.create()
+    const { stdout } = await killed.api.run(id, 'import os; print(os.getppid())')
+    assert.equal(stdout, '1\n')
+    const before = user.processes()
+    assert.ok(before > 0)
+    await killed.end('SIGKILL')
+    const { api, end } = await serve(user, { ...UNLIMITED, COB_MAX_WARM: '0' })
+    try {
+      assert.equal((await api.call('GET', `/v1/kernel/${id}`)).status, 404)
+      // The server alone.
+      assert.equal(user.processes(), 1)
+    } finally {
+      assert.deepEqual(await end('SIGTERM'), [0, null])
     }
   })
 })

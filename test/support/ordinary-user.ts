@@ -20,6 +20,8 @@ export interface OrdinaryUser {
     args: readonly string[],
     environment?: Readonly<Record<string, string>>,
   ): ChildProcessByStdio<null, Readable, Readable>
+  /** How many processes run as this user, or as one in a namespace of theirs. */
+  processes(): number
   remove(): Promise<void>
 }
 
@@ -48,6 +50,7 @@ export function makeOrdinaryUser({ delegated }: { readonly delegated: boolean })
         stdio: ['ignore', 'pipe', 'pipe'],
       })
     },
+    processes: () => readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isOf(name)).length,
     async remove() {
       for (const dir of groups) await removeTree(dir)
       rmSync(home, { recursive: true, force: true })
@@ -83,5 +86,13 @@ async function removeTree(dir: string): Promise<void> {
       if (left === 0) throw error
       await delay(20)
     }
+  }
+}
+
+function isOf(pid: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/status`, 'utf8').includes(`\nUid:\t${UID}\t`)
+  } catch {
+    return false
   }
 }

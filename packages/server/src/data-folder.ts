@@ -3,6 +3,9 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { makeFolder } from './make-folder.ts'
 
+/** A server that was killed holds its folder until the kernel has taken it apart, which on a busy machine takes a moment. */
+const PATIENCE_MS = 2000
+
 /** What `server.json` says of the running server; `startedAt` is ISO 8601. */
 export interface ServerInfo {
   readonly url: string
@@ -74,7 +77,7 @@ export function openDataFolder(dir: string): DataFolder {
 
 /** An exclusive SQLite lock: a POSIX record lock that the kernel drops with the process. Undefined where another one has it. */
 function takeLock(file: string): DatabaseSync | undefined {
-  const lock = new DatabaseSync(file)
+  const lock = new DatabaseSync(file, { timeout: PATIENCE_MS })
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT')
   } catch (error) {

@@ -140,8 +140,8 @@ describe('an ordinary user without cgroups', () => {
     const { api, end } = await serve(user, { ...UNLIMITED, COB_MAX_WARM: '0' })
     try {
       assert.equal((await api.call('GET', `/v1/kernel/${id}`)).status, 404)
-      // The server alone.
-      assert.equal(user.processes(), 1)
+      // The server alone, once what has ended is reaped.
+      while (user.processes() > 1) await new Promise((resolve) => setTimeout(resolve, 50))
     } finally {
       assert.deepEqual(await end('SIGTERM'), [0, null])
     }

@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 
@@ -26,13 +35,13 @@ export function mountDisk(folder: string, megabytes: number): Disk {
   return {
     fill() {
       const descriptor = openSync(filling, 'w')
-      try {
-        for (;;) writeSync(descriptor, BLOCK)
-      } catch (error) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'ENOSPC')) throw error
-      } finally {
-        closeSync(descriptor)
+      // What the file system had put aside for writing it down is there once that is done.
+      let written = 1
+      while (written > 0) {
+        written = writeAll(descriptor)
+        fsyncSync(descriptor)
       }
+      closeSync(descriptor)
     },
     empty: () => rmSync(filling),
     fail() {
@@ -43,6 +52,18 @@ export function mountDisk(folder: string, megabytes: number): Disk {
       run('umount', folder)
       rmSync(place, { recursive: true })
     },
+  }
+}
+
+/** Blocks until there is no room; how many. */
+function writeAll(descriptor: number): number {
+  for (let written = 0; ; written++) {
+    try {
+      writeSync(descriptor, BLOCK)
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') return written
+      throw error
+    }
   }
 }
 

@@ -58,16 +58,17 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
   const logger = createLogger(config.logLevel)
   const closers: ((how: { readonly leave: boolean }) => unknown)[] = []
   const closeAll = async (how: { readonly leave: boolean }): Promise<void> => {
-    const faults: unknown[] = []
+    let fault: unknown
     for (const close of closers.splice(0).reverse()) {
       try {
         await close(how)
-      } catch (error) {
+      } catch (err) {
         // The others are closed all the same.
-        faults.push(error)
+        logger.error({ err }, 'Something could not be closed.')
+        fault ??= err
       }
     }
-    if (faults.length > 0) throw faults[0]
+    if (fault !== undefined) throw fault
   }
   try {
     const certificate = readCertificate(config, logger)
@@ -126,7 +127,13 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
         store,
         now: Date.now,
         onRotated: (key) => {
-          if (key.accessKey === first.key.accessKey) keepFirstKey(folder, key)
+          if (key.accessKey !== first.key.accessKey) return
+          try {
+            keepFirstKey(folder, key)
+          } catch (err) {
+            // It holds all the same, and the next start writes it there.
+            logger.error({ err }, 'The file of the first key could not be written.')
+          }
         },
       }),
       logger,
@@ -169,7 +176,7 @@ export async function serve(config: Config, options: ServeOptions = {}): Promise
     }
   } catch (error) {
     // Sessions of an earlier server are not to end because this one does not start.
-    await closeAll({ leave: true }).catch((err) => logger.error({ err }, 'Not all could be closed.'))
+    await closeAll({ leave: true }).catch(() => {})
     throw error
   }
 }

@@ -48,7 +48,7 @@ export function openDataFolder(dir: string): DataFolder {
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new Error(
-      `The data folder ${root} cannot be used: ${why}. Set COB_DATA_DIR to a folder this user may write.`,
+      `The data folder ${root} cannot be used: ${why}. Mend that, or set COB_DATA_DIR to another folder that this user may write.`,
       { cause },
     )
   }
@@ -80,11 +80,11 @@ function takeLock(file: string): DatabaseSync | undefined {
   const lock = new DatabaseSync(file, { timeout: PATIENCE_MS })
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT')
+    chmodSync(file, 0o600)
   } catch (error) {
     lock.close()
     if (error instanceof Error && error.message.includes('locked')) return undefined
     throw error
   }
-  chmodSync(file, 0o600)
   return lock
 }

@@ -21,9 +21,10 @@ export function startRetention({ store, usageDays, auditDays, logger }: Retentio
       store.pruneUsage(Date.now() - usageDays * DAY_MS)
       store.pruneAudit(Date.now() - auditDays * DAY_MS, MAX_AUDIT_ENTRIES)
     } catch (err) {
+      // At the start, too, that is no reason not to serve.
       logger.error({ err }, 'Old records could not be removed.')
     }
   }
   prune()
-  return every(EVERY_MS, prune, logger)
+  return every({ ms: EVERY_MS, what: 'Removing old records', logger }, prune)
 }

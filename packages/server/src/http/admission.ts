@@ -63,8 +63,10 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
       if (waitMs > 0) throw tooManyGuesses(waitMs)
       key = prove()
     } catch (error) {
-      const nextMs = attempt === undefined || waitMs > 0 ? 0 : guard.failed(attempt)
       countAddress(request, reply)
+      // A key that cannot be looked up is not a wrong one.
+      if (error instanceof CobError && error.status >= 500) throw error
+      const nextMs = attempt === undefined || waitMs > 0 ? 0 : guard.failed(attempt)
       if (nextMs > 0) reply.header('retry-after', toSeconds(nextMs))
       reply.header('www-authenticate', 'Bearer realm="cob", Sorna signMethod="HMAC-SHA256"')
       throw error
@@ -78,7 +80,14 @@ export function createAdmission({ store, rateLimit, now }: AdmissionOptions): Ad
 
   return {
     countAddress,
-    isWelcome: authentication.isUsable,
+    isWelcome(accessKey) {
+      try {
+        return authentication.isUsable(accessKey)
+      } catch {
+        // It cannot be looked up now; whoever came in may stay until it can.
+        return true
+      }
+    },
     admit: (request, reply) => identify(request, reply, () => authentication.bearer(request)),
     admitSigned: (request, reply) =>
       identify(request, reply, () => authentication.signed(request, rawBody(request))),

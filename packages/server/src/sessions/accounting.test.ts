@@ -111,3 +111,30 @@ test('what cannot be written is written later, once', () => {
   accounting.sweep()
   assert.equal(store.sumUsage({})[0]?.sessions, 1)
 })
+
+test('a ledger that can be neither read nor written keeps no session from ending, and is told all of it later', () => {
+  const { store, clock, open } = start(MIDNIGHT + 1000)
+  let isBroken = true
+  const check = (): void => {
+    if (isBroken) throw new Error('disk full')
+  }
+  const accounting = open({
+    addUsage(record) {
+      check()
+      store.addUsage(record)
+    },
+    sumCpuMs(owner, since) {
+      check()
+      return store.sumCpuMs(owner, since)
+    },
+  })
+  const one = accounting.open(session('one'))
+  one.charge(100)
+  one.close({ reason: 'idle-timeout', at: clock.now }, { ...FIGURES, cpuMs: 150 })
+  accounting.sweep()
+  assert.deepEqual(store.listUsage({ limit: 10 }), [])
+  isBroken = false
+  accounting.sweep()
+  assert.equal(store.listUsage({ limit: 10 })[0]?.cpuMs, 150)
+  assert.equal(accounting.cpuMsToday(OWNER), 150)
+})

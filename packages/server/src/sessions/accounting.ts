@@ -53,6 +53,14 @@ export function createAccounting({ ledger, logger, now }: AccountingOptions): Ac
     today.set(owner, known)
     return known
   }
+  /** Never throws: while the ledger cannot be read, what it would be added to is not known, and this is not counted. */
+  const add = (owner: Owner, cpuMs: number): void => {
+    try {
+      today.set(owner, cpuMsToday(owner) + cpuMs)
+    } catch (err) {
+      logger.error({ err, owner }, 'CPU time could not be counted towards the day.')
+    }
+  }
   const records = createPatientWriter<UsageRecord>((record) => ledger.addUsage(record), {
     logger,
     what: 'Usage',
@@ -64,9 +72,8 @@ export function createAccounting({ ledger, logger, now }: AccountingOptions): Ac
       let countedOn = day
       let ofThatDay = 0
       const charge = (cpuMs: number): void => {
-        const before = cpuMsToday(owner)
         const more = counted === undefined ? 0 : Math.max(0, cpuMs - counted)
-        today.set(owner, before + more)
+        add(owner, more)
         if (countedOn !== day) ofThatDay = 0
         countedOn = day
         ofThatDay += more

@@ -157,6 +157,11 @@ export class Execution {
     return this.codeId === codeId || this.id === codeId
   }
 
+  /** What stands in front of its output; null for nothing. */
+  get unowned(): Unowned | null {
+    return this.#unowned
+  }
+
   /** `unowned` stands in front of its output. */
   start({ unowned, oomKills }: { readonly unowned: Unowned; readonly oomKills: number }): void {
     this.#startedAt = performance.now()

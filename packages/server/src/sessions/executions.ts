@@ -111,7 +111,10 @@ export function createExecutions({
     retract(execution) {
       const at = waiting.indexOf(execution)
       if (at >= 0) waiting.splice(at, 1)
-      if (current === execution) current = undefined
+      if (current === execution) {
+        current = undefined
+        unowned = { ...unowned, ...execution.unowned }
+      }
       accepted--
       execution.end({ status: 'interrupted' })
       execution.release()

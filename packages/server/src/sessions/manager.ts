@@ -153,7 +153,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     return entry
   }
 
-  const ends = createPatientWriter<TombstoneRecord>((end) => store?.endSession(end), {
+  const records = createPatientWriter<TombstoneRecord>((end) => store?.endSession(end), {
     logger,
     what: 'The end of a session',
   })
@@ -162,9 +162,11 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     owner: Owner,
     { reason, at }: Ending,
     executions: readonly Execution[],
+    isRecorded: boolean,
   ): void => {
     tombstones.add(kernelId, owner, { reason, at }, executions)
-    ends.write({ kernelId, owner, reason, at })
+    // Of one that no other server would find nothing is to be taken back.
+    if (isRecorded) records.write({ kernelId, owner, reason, at })
     logger.info({ kernelId, owner, reason }, 'Session ends.')
   }
 
@@ -187,7 +189,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       onEnding: (ending, executions, figures) => {
         // Before it is forgotten that the session lives: whenever this process ends, somebody writes down what it used.
         entries.get(own.id)?.account?.close(ending, figures)
-        bury(own.id, owner, ending, executions)
+        bury(own.id, owner, ending, executions, entries.get(own.id)?.session.isRecorded === true)
       },
       onEnded: (ending, figures) => entries.get(own.id)?.account?.close(ending, figures),
       checkCpu: () => cpuQuota.check(owner),
@@ -208,7 +210,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
         outputBytes: 0,
       })
       if (left) await backend.destroy(left)
-      bury(kernelId, owner, ending, [])
+      bury(kernelId, owner, ending, [], true)
       return
     }
     const session = build(owner, { id: kernelId, token, lang, limits, environ: {} })
@@ -222,10 +224,11 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
 
   const recordUse = (): void => {
     const used = [...entries.values()]
-      .map(({ session }) => session.takeUse())
+      .map(({ session }) => session.dueUse())
       .filter((use) => use !== undefined)
     try {
       if (used.length > 0) store?.useSessions(used)
+      for (const use of used) use.written()
       if (performance.now() - tombstonesDroppedAt < DROP_TOMBSTONES_EVERY_MS) return
       tombstonesDroppedAt = performance.now()
       store?.dropTombstones(Date.now() - KEEP_MS)
@@ -257,7 +260,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       tombstones.sweep()
       pool.sweep()
       accounting.sweep()
-      ends.sweep()
+      records.sweep()
       const live = [...entries.values()].filter(isUsable)
       for (const { session, account } of live) {
         session.sweep()
@@ -382,6 +385,8 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
         ...staying.map(({ session }) => session.end('server-shutdown')),
         pool.close(),
       ])
+      accounting.sweep()
+      records.sweep()
       for (const end of ends) {
         if (end.status === 'rejected') logger.error({ err: end.reason }, 'A sandbox could not be removed.')
       }

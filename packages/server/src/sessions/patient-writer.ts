@@ -27,9 +27,12 @@ export function createPatientWriter<R>(
   }
   return {
     write(record) {
-      if (tryNext(record)) return
+      // Behind others it waits: each try may take as long as a lock is waited for.
+      if (unwritten.length === 0 && tryNext(record)) return
       unwritten.push(record)
-      if (unwritten.length > MAX_UNWRITTEN) unwritten.shift()
+      if (unwritten.length <= MAX_UNWRITTEN) return
+      unwritten.shift()
+      logger.error({}, `${what} was lost: too much waits to be written.`)
     },
     sweep() {
       for (let next = unwritten.shift(); next !== undefined; next = unwritten.shift()) {

@@ -40,5 +40,5 @@ export function createReaper({ sessions, sweep, observer, logger }: ReaperOption
     })
     if (ticks % TICKS_A_SECOND === 0) sweep()
   }
-  return every(TICK_MS, tick, logger)
+  return every({ ms: TICK_MS, what: 'Looking at sessions', logger }, tick)
 }

@@ -10,18 +10,26 @@ const USE_PRECISION_MS = 5000
 
 /** What is written down of one session, so that another server can go on with it. Times are monotonic ms. */
 export interface SessionRecords {
+  /** There is a record of the session. */
+  readonly hasBegun: boolean
   /** There is a record from an earlier server, with this time of the last use. */
   resume(usedAt: number): void
   /** Throws `not-recorded`. */
   begin(session: Omit<SessionRecord, 'kernelId' | 'usedAt'>): void
   /** Adds the execution's record, or replaces it. Throws `not-recorded`. */
   put(execution: Execution): void
-  /** The same where nobody can be refused any more. */
+  /** The same where nobody can be refused any more; `sweep` tries again what could not be written. */
   putLater(execution: Execution): void
   /** Forgets executions before number `firstKept`, now and then. `count` is the latest one's. */
   dropOld(count: number, firstKept: () => number): void
+  sweep(): void
   /** What is to be recorded of its last use, at `usedAt`, if that is another time than was. */
-  takeUse(usedAt: number): Pick<SessionRecord, 'kernelId' | 'usedAt'> | undefined
+  dueUse(usedAt: number): DueUse | undefined
+}
+
+/** `written` is to be called when it was. */
+export interface DueUse extends Pick<SessionRecord, 'kernelId' | 'usedAt'> {
+  written(): void
 }
 
 export interface SessionRecordsOptions {
@@ -33,35 +41,59 @@ export interface SessionRecordsOptions {
 
 export function createSessionRecords({ kernelId, store, logger }: SessionRecordsOptions): SessionRecords {
   let recordedUseAt = performance.now()
+  let hasBegun = false
+  const unwritten = new Set<Execution>()
   const put = (execution: Execution): void => {
     store?.putExecution(execution.toRecord(kernelId))
     execution.isRecorded = true
+    unwritten.delete(execution)
+  }
+  const putLater = (execution: Execution): boolean => {
+    try {
+      put(execution)
+      return true
+    } catch (err) {
+      unwritten.add(execution)
+      logger.error({ err }, 'An execution could not be recorded; it is tried again.')
+      return false
+    }
   }
   return {
+    get hasBegun() {
+      return hasBegun
+    },
     resume(usedAt) {
+      hasBegun = true
       recordedUseAt = usedAt
     },
-    begin: (session) => store?.addSession({ kernelId, usedAt: session.bornAt, ...session }),
+    begin(session) {
+      store?.addSession({ kernelId, usedAt: session.bornAt, ...session })
+      hasBegun = store !== undefined
+    },
     put,
-    putLater(execution) {
-      try {
-        put(execution)
-      } catch (err) {
-        logger.error({ err }, 'An execution could not be recorded.')
-      }
+    putLater,
+    sweep() {
+      for (const execution of unwritten) if (!putLater(execution)) return
     },
     dropOld(count, firstKept) {
       if (count % DROP_EVERY !== 0) return
+      const first = firstKept()
+      for (const execution of unwritten) if (execution.count < first) unwritten.delete(execution)
       try {
-        store?.dropExecutions(kernelId, firstKept())
+        store?.dropExecutions(kernelId, first)
       } catch (err) {
         logger.error({ err }, 'Records of executions could not be dropped.')
       }
     },
-    takeUse(usedAt) {
+    dueUse(usedAt) {
       if (usedAt - recordedUseAt < USE_PRECISION_MS) return undefined
-      recordedUseAt = usedAt
-      return { kernelId, usedAt: toMachineTime(usedAt) }
+      return {
+        kernelId,
+        usedAt: toMachineTime(usedAt),
+        written() {
+          recordedUseAt = usedAt
+        },
+      }
     },
   }
 }

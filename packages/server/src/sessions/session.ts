@@ -26,7 +26,7 @@ import type { SessionLimits } from './limits.ts'
 import { fromMachineTime, toMachineTime } from './machine-clock.ts'
 import { toOutputBytes } from './output-size.ts'
 import { type Recovery, recover } from './recovery.ts'
-import { createSessionRecords, type SessionRecords } from './session-records.ts'
+import { createSessionRecords, type DueUse, type SessionRecords } from './session-records.ts'
 import { canBecome, isEnding, type SessionState } from './state.ts'
 import { createTerminals, type OpenTerminal } from './terminals.ts'
 import { type Ending, goneError } from './tombstones.ts'
@@ -154,6 +154,11 @@ export class Session {
     return this.#state
   }
 
+  /** Another server would find it. */
+  get isRecorded(): boolean {
+    return this.#records.hasBegun
+  }
+
   /** Makes the sandbox and waits for the interpreter. Whatever fails, nothing is left behind. */
   async start(): Promise<void> {
     this.#observer.creating(this.#observed)
@@ -235,8 +240,8 @@ export class Session {
   }
 
   /** What is to be recorded of its use, if that is another time than was. */
-  takeUse(): Pick<SessionRecord, 'kernelId' | 'usedAt'> | undefined {
-    return isEnding(this.#state) ? undefined : this.#records.takeUse(this.#lastQueryAt)
+  dueUse(): DueUse | undefined {
+    return isEnding(this.#state) ? undefined : this.#records.dueUse(this.#lastQueryAt)
   }
 
   /**
@@ -412,6 +417,7 @@ export class Session {
   /** Drops what nobody asked for in a while. */
   sweep(): void {
     this.#executions.sweep()
+    this.#records.sweep()
   }
 
   async #ask(method: 'complete' | 'inspect', code: string, cursor: number): Promise<unknown> {
@@ -557,18 +563,19 @@ export class Session {
     this.#become('terminating', reason)
     this.#queryDeadline.stop()
     this.#executions.endAll({ status: 'terminated', reason })
-    this.#options.onEnding(ending, this.#executions.ended(), this.#figures())
-    this.#observer.ended(this.#observed, reason)
-    this.#watchers.tell({ name: 'terminated', reason })
-    await this.#interpreter
-      .sample()
-      .catch((err) => this.#logger.warn({ err }, 'The last usage could not be read.'))
-    this.#options.onEnded(ending, this.#figures(await this.#interpreter.peakMemory().catch(() => 0)))
     try {
-      await this.#interpreter.destroy()
+      this.#options.onEnding(ending, this.#executions.ended(), this.#figures())
+      this.#observer.ended(this.#observed, reason)
+      this.#watchers.tell({ name: 'terminated', reason })
+      await this.#interpreter
+        .sample()
+        .catch((err) => this.#logger.warn({ err }, 'The last usage could not be read.'))
+      this.#options.onEnded(ending, this.#figures(await this.#interpreter.peakMemory().catch(() => 0)))
     } finally {
-      this.#become('terminated', reason)
-      this.#gone.resolve()
+      await this.#interpreter.destroy().finally(() => {
+        this.#become('terminated', reason)
+        this.#gone.resolve()
+      })
     }
   }
 

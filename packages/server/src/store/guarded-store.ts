@@ -9,6 +9,8 @@ export interface StoreAnswer {
 }
 
 const RETRY_AFTER_S = 1
+/** SQLITE_CONSTRAINT (https://sqlite.org/rescode.html): what was to be written was wrong, and not the database. */
+const CONSTRAINT = 19
 
 /**
  * The same store, whose faults (a disk that is full, a lock that another process holds, a file that is damaged) are `not-recorded`: what it is
@@ -25,19 +27,14 @@ function guard(part: object, prefix: string, onAnswer: (answer: StoreAnswer) => 
     if (typeof value !== 'function') return [name, guard(value, `${operation}.`, onAnswer)]
     const ask = (...args: unknown[]): unknown => {
       const startedAt = performance.now()
-      let isError = true
+      let isError = false
       try {
-        const answer = value.apply(part, args)
-        isError = false
-        return answer
+        return value.apply(part, args)
       } catch (cause) {
-        // Of what it was asked to do, a refusal.
-        if (cause instanceof CobError) {
-          isError = false
-          throw cause
-        }
-        const problem = cause instanceof Error ? cause.message : String(cause)
-        throw CobError.of('not-recorded', { problem }, { cause, retryAfterS: RETRY_AFTER_S })
+        // Anything else is a refusal of what it was asked to do, or an error of ours.
+        if (!isFault(cause)) throw cause
+        isError = true
+        throw CobError.of('not-recorded', { problem: cause.message }, { cause, retryAfterS: RETRY_AFTER_S })
       } finally {
         onAnswer({ operation, durationMs: performance.now() - startedAt, isError })
       }
@@ -45,4 +42,9 @@ function guard(part: object, prefix: string, onAnswer: (answer: StoreAnswer) => 
     return [name, ask]
   })
   return Object.fromEntries(guarded)
+}
+
+function isFault(error: unknown): error is Error {
+  if (!(error instanceof Error && 'errcode' in error && typeof error.errcode === 'number')) return false
+  return (error.errcode & 0xff) !== CONSTRAINT
 }

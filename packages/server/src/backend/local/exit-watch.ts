@@ -29,7 +29,7 @@ export function createExitWatch(log: Logger): ExitWatch {
   }
   return {
     watch(process) {
-      timer ??= every(EVERY_MS, look, log)
+      timer ??= every({ ms: EVERY_MS, what: 'Looking for processes that have ended', logger: log }, look)
       return new Promise((resolve) => watched.set({ ...process }, resolve))
     },
     close,

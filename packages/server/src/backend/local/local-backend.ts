@@ -33,7 +33,10 @@ export async function createLocalBackend(options: HostOptions): Promise<Backend>
       } catch (error) {
         log.error({ sandbox: sandbox.id, err: error }, 'a sandbox could not be destroyed completely')
         // What hinders it may pass; whoever waits is told now.
-        if (!closing) setTimeout(() => void destroy(sandbox).catch(() => {}), RETRY_MS).unref()
+        const again = (): void => {
+          if (!closing && live.has(sandbox.id)) destroy(sandbox).catch(() => {})
+        }
+        setTimeout(again, RETRY_MS).unref()
         throw error
       }
     }

@@ -203,22 +203,21 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     const deadline = performance.now() + DESTROY_MS
     // Of the end of one that is no child nobody tells in time.
     for (let waitMs = adopted ? 4 : 50; ; waitMs = Math.min(waitMs * 2, 500)) {
-      let fault: unknown
+      let cause: unknown
       try {
         killAll()
+        await Promise.race([exit.promise, delay(waitMs, undefined, { ref: false })])
+        if (outer?.hasEnded()) hasExited()
+        const left = cgroup?.pids() ?? []
+        if (ended && left.length === 0) return
+        if (ended) for (const pid of left) kill(pid)
+        cause = `left: ${left.join(' ') || outer?.pid}`
       } catch (error) {
-        fault = error
+        // For want of descriptors, for instance, which may go by.
+        cause = error
+        await delay(waitMs, undefined, { ref: false })
       }
-      await Promise.race([exit.promise, delay(waitMs, undefined, { ref: false })])
-      if (outer?.hasEnded()) hasExited()
-      const left = cgroup?.pids() ?? []
-      if (ended && left.length === 0) return
-      if (ended) for (const pid of left) kill(pid)
-      if (performance.now() > deadline) {
-        throw new Error(`sandbox ${id}: processes do not end: ${left.join(' ') || outer?.pid}`, {
-          cause: fault,
-        })
-      }
+      if (performance.now() > deadline) throw new Error(`sandbox ${id}: processes do not end`, { cause })
     }
   }
 

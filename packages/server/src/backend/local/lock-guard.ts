@@ -27,7 +27,7 @@ export function createLockGuard(name: string, log: Logger): { close(): void } {
       for (const pid of pids) kill(pid)
     }
   }
-  return every(EVERY_MS, look, log)
+  return every({ ms: EVERY_MS, what: 'Looking at locks on files', logger: log }, look)
 }
 
 /** The process of each lock in the first part of `/proc/locks` (proc_locks(5)). */

@@ -80,7 +80,10 @@ export const ORDINARY: Readonly<Record<string, Act>> = {
     const running = session.api.run(session.kernel, 'while True: pass', {}, codeId)
     await delay(20 + whole(session, 100))
     const target = `/v1/kernel/${session.kernel}/executions/${encodeURIComponent(codeId)}/interrupt`
-    assert.equal((await session.api.call('POST', target)).status, 204)
+    // The code may come after it, on a machine that is busy.
+    let status = 404
+    while (status === 404) status = (await session.api.call('POST', target)).status
+    assert.equal(status, 204)
     assert.equal((await running).status, 'interrupted')
   },
   async restart(session) {

@@ -106,6 +106,9 @@ export function readPids(dir: string): number[] {
   }
 }
 
+/** Of twice as long in all. The last processes are reaped by others, which on a busy machine get their turn late. */
+const MAX_WAIT_MS = 4000
+
 /** Removes one group that has no processes, and is patient with the kernel, which empties it a little later. */
 export async function removeGroup(dir: string): Promise<void> {
   for (let waitMs = 1; ; waitMs *= 2) {
@@ -114,7 +117,7 @@ export async function removeGroup(dir: string): Promise<void> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code === 'ENOENT') return
-      if (code !== 'EBUSY' || waitMs > 1000) {
+      if (code !== 'EBUSY' || waitMs > MAX_WAIT_MS) {
         throw new Error(
           `cgroup ${dir} cannot be removed (${code}); processes in it: ${readPids(dir).join(' ') || 'none'}`,
           {

@@ -39,6 +39,8 @@ const COUNTED = Array.from({ length: 100 }, (_, i) => `${i}\n`).join('')
 
 interface Faulty {
   readonly server: RestartingServer
+  /** Creates so many kernels. */
+  readonly create: (count: number) => Promise<string[]>
   readonly value: (kernel: string, code: string) => Promise<unknown>
   /** Code that counts, started and not waited for. */
   readonly count: (kernel: string) => Promise<unknown>
@@ -75,6 +77,7 @@ async function startOnDisk(t: TestContext): Promise<Faulty & { disk: Disk }> {
 function toFaulty(server: RestartingServer): Faulty {
   return {
     server,
+    create: (count) => Promise.all(Array.from({ length: count }, () => server.api.create())),
     value: async (kernel, code) => (await server.api.run(kernel, code)).value?.['text/plain'],
     count: (kernel) => server.api.run(kernel, COUNTING, { prefer: 'wait=0' }, 'counting'),
     async counted(kernel) {
@@ -112,11 +115,7 @@ async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
 test('a full disk: code and sessions are refused, what runs goes on, and with room everything is as before', async (t) => {
   const faulty = await startOnDisk(t)
   const { server, disk, value } = faulty
-  const [kernel, other, third] = [
-    await server.api.create(),
-    await server.api.create(),
-    await server.api.create(),
-  ]
+  const [kernel = '', other = '', third = ''] = await faulty.create(3)
   await server.api.run(kernel, 'x = 0')
   await faulty.count(other)
   disk.fill()
@@ -149,11 +148,7 @@ test('a full disk: code and sessions are refused, what runs goes on, and with ro
 test('a full disk: code that was cancelled stays so, and what was printed meanwhile is told with the next code', async (t) => {
   const faulty = await startOnDisk(t)
   const { server, disk, value } = faulty
-  const [kernel, other, third] = [
-    await server.api.create(),
-    await server.api.create(),
-    await server.api.create(),
-  ]
+  const [kernel = '', other = '', third = ''] = await faulty.create(3)
   await server.api.run(
     other,
     'import threading; threading.Timer(0.5, lambda: print("later", flush=True)).start()',
@@ -181,7 +176,7 @@ test('a full disk: code that was cancelled stays so, and what was printed meanwh
 test('a disk that can only be read: the same, sessions can be ended, and a start says what is wrong', async (t) => {
   const faulty = await startOnDisk(t)
   const { server, disk } = faulty
-  const [kernel, other] = [await server.api.create(), await server.api.create()]
+  const [kernel = '', other = ''] = await faulty.create(2)
   await faulty.count(other)
   disk.fail()
   const { problem } = await untilRefused(faulty, kernel, 'x')
@@ -199,7 +194,7 @@ test('a disk that can only be read: the same, sessions can be ended, and a start
 test('a database that another program keeps locked: code is refused at once, everything else answers, and then it goes on', async (t) => {
   const faulty = await startFaulty(t)
   const { server, value } = faulty
-  const [kernel, other] = [await server.api.create(), await server.api.create()]
+  const [kernel = '', other = ''] = await faulty.create(2)
   await server.api.run(kernel, 'x = 41')
   await faulty.count(other)
   const db = new DatabaseSync(path.join(server.dataDir, 'cob.db'))
@@ -228,7 +223,7 @@ test('a damaged database: no answer is a wrong one, a start is refused, and with
   const faulty = await startFaulty(t)
   const { server, value } = faulty
   const file = path.join(server.dataDir, 'cob.db')
-  const [kernel, other] = [await server.api.create(), await server.api.create()]
+  const [kernel = '', other = ''] = await faulty.create(2)
   await server.api.run(kernel, 'x = 41')
   // As docs/operations.md has it.
   const db = new DatabaseSync(file)
@@ -273,7 +268,7 @@ test('a damaged database: no answer is a wrong one, a start is refused, and with
 test('no descriptor left: sessions that are there answer, new ones are refused, and nothing is lost', async (t) => {
   const faulty = await startFaulty(t, { COB_LOG_LEVEL: 'warn' })
   const { server, value } = faulty
-  const [kernel, adopted] = [await server.api.create(), await server.api.create()]
+  const [kernel = '', adopted = ''] = await faulty.create(2)
   await server.api.run(kernel, 'x = 41')
   // One that this server has not started itself, which is looked after in another way.
   await server.end('SIGKILL')
@@ -357,7 +352,7 @@ test('bubblewrap is removed: sessions go on, new ones are refused, and come when
 test("an agent's socket is removed: code goes on, files and terminals are refused, and the next server ends the session", async (t) => {
   const faulty = await startFaulty(t)
   const { server, value } = faulty
-  const [kernel, other] = [await server.api.create(), await server.api.create()]
+  const [kernel = '', other = ''] = await faulty.create(2)
   await server.api.run(kernel, 'x = 41\nopen("file", "w").write("kept")')
   rmSync(path.join(server.dataDir, 'run', `${recordOf(server, kernel).id}.sock`))
   assert.equal(await value(kernel, 'x + 1'), '42')
@@ -376,7 +371,7 @@ test("an agent's socket is removed: code goes on, files and terminals are refuse
 test('a cgroup is emptied and removed: its session has no limits any more, and ends', async (t) => {
   const faulty = await startFaulty(t)
   const { server, value } = faulty
-  const [kernel, other] = [await server.api.create(), await server.api.create()]
+  const [kernel = '', other = ''] = await faulty.create(2)
   const { cgroups, inner } = recordOf(server, kernel)
   for (const { dir } of cgroups) {
     // The hierarchy's own group.

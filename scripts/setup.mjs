@@ -179,9 +179,9 @@ function installSystemPackages(wanted) {
   return `could not install ${packages}; what apt-get said is above. ${byHand}`
 }
 
-/** With the interpreter sandboxes use, and by looking, as importing takes a second. */
+/** With the interpreter sandboxes use, and by looking, as importing takes a second. A folder that a removed package left has no origin. */
 function canImport(module) {
   if (!existsSync('/usr/bin/python3')) return false
-  const code = `import importlib.util, sys; sys.exit(importlib.util.find_spec(${JSON.stringify(module)}) is None)`
+  const code = `import importlib.util, sys; spec = importlib.util.find_spec(${JSON.stringify(module)}); sys.exit(spec is None or spec.origin is None)`
   return spawnSync('/usr/bin/python3', ['-c', code], { stdio: 'ignore' }).status === 0
 }

@@ -27,7 +27,8 @@ const next = async (events: AsyncGenerator<ExecutionEvent>): Promise<ExecutionEv
 
 test('events come as they happen, numbered from 1, and the answer to a question goes on', async () => {
   const at = await newKernel()
-  const code = 'print("é😀")\nname = input("Who? ")\nprint("Hello,", name)\n6 * 7'
+  // In one piece: print() writes the end of the line apart, which may be another event.
+  const code = 'import sys; sys.stdout.write("é😀\\n")\nname = input("Who? ")\nprint("Hello,", name)\n6 * 7'
   const { executionId, events } = await runEvents(at, code)
   const started = await next(events)
   assert.deepEqual(started, { id: 1, type: 'started', executionId, count: 1 })

@@ -30,7 +30,8 @@ class Agent:
         self._poller = Poller()
         self._children = _watch_children()
         self._ring = Ring()
-        self._kernel = Kernel(self._ring, lambda: Evaluator(spec, lang_folder), Changes(self._work))
+        stateless = spec.get('stateless', False)
+        self._kernel = Kernel(self._ring, lambda: Evaluator(spec, lang_folder), Changes(self._work), stateless)
 
     def run(self):
         """Never returns."""

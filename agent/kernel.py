@@ -2,6 +2,7 @@
 
 import os
 import time
+from _signal import SIGKILL
 
 from . import messages
 from .frames import FrameError
@@ -13,16 +14,21 @@ LAST_WORDS_BYTES = 8 * 1024 * 1024
 
 
 class Kernel:
-    """Starts evaluators with `start_evaluator` and turns what they say into events in `ring`. `changes` tells of files."""
+    """
+    Starts evaluators with `start_evaluator` and turns what they say into events in `ring`. `changes` tells of files. One that is
+    `stateless` has nothing to lose between executions.
+    """
 
-    def __init__(self, ring, start_evaluator, changes):
+    def __init__(self, ring, start_evaluator, changes, stateless):
         self._ring = ring
         self.changes = changes
+        self._stateless = stateless
         self._start_evaluator = start_evaluator
         self.evaluator = None
         self.state = 'starting'
         self.execution = None
         self.last_execution = None
+        self._started = 0
         self.asking = False
         # Who asks reads the standard input.
         self._asks_by_stdin = False
@@ -95,6 +101,7 @@ class Kernel:
         else:
             self._take_output_of_nobody()
             self.execution = self.last_execution = request_id
+            self._started = time.perf_counter()
             for output in self.evaluator.outputs:
                 output.rest()
             if self.evaluator.stdin:
@@ -256,7 +263,13 @@ class Kernel:
 
     def bury(self, poller, status):
         """The evaluator has ended by itself, with this wait status."""
-        self._end(poller, 'the evaluator died')
+        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == SIGKILL
+        was_ready = self.state == 'ready'
+        pid = self.evaluator.pid
+        execution = self._end(poller, 'the evaluator died')
+        if self._stateless and was_killed and was_ready:
+            self._replace(pid, execution)
+            return
         self.state = 'dead'
         exited = os.WIFEXITED(status)
         self._ring.add('status', None, {
@@ -265,8 +278,24 @@ class Kernel:
             'signal': None if exited else os.WTERMSIG(status),
         })
 
+    def _replace(self, pid, execution):
+        """
+        Starts a new evaluator for a killed one; only what it ran has come to an end. For a moment after the kernel has killed a program
+        of many threads for memory it does not see that some will be free soon, and kills who wants some next: it may be the evaluator.
+        """
+        try:
+            os.killpg(pid, SIGKILL)
+        except ProcessLookupError:
+            pass
+        if execution is not None:
+            message = 'the program was ended by SIGKILL, perhaps as it used too much memory'
+            self._ring.add('error', execution, {'name': 'SIGKILL', 'args': [message], 'traceback': [], 'before': False})
+            duration = (time.perf_counter() - self._started) * 1000
+            self._ring.add('execute_reply', execution, {'status': 'error', 'durationMs': duration, **self.changes.end()})
+        self.start()
+
     def _end(self, poller, reason):
-        """Passes on an ended evaluator's last words, whatever the window, and forgets it."""
+        """Passes on an ended evaluator's last words, whatever the window, and forgets it. The execution that it did not end."""
         evaluator = self.evaluator
         try:
             budget = LAST_WORDS_BYTES // 65536
@@ -283,6 +312,7 @@ class Kernel:
         for output in evaluator.outputs:
             poller.forget(output.fd)
         evaluator.close()
+        execution = self.execution
         self.evaluator = None
         self.execution = None
         self.asking = False
@@ -291,6 +321,7 @@ class Kernel:
         self._configuring.clear()
         self._questions.clear()
         self._restarting.clear()
+        return execution
 
     # Output.
 

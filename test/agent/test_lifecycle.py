@@ -3,7 +3,7 @@ import signal
 import unittest
 from pathlib import Path
 
-from client import AgentCase
+from client import FORK, AgentCase
 
 
 def rss_kb(pid):
@@ -143,6 +143,28 @@ class DeathTest(AgentCase):
 
     def test_evaluator_goes_first_when_memory_runs_out(self):
         self.assertEqual(self.run_code('open("/proc/self/oom_score_adj").read()').value, "'900\\n'")
+
+
+class StatelessTest(AgentCase):
+    evaluator = {**FORK, 'stateless': True}
+    MEET_ITS_END = 'import os, time; print("before", flush=True); os.system("sleep 1000 &"); os.kill(os.getpid(), 9)'
+
+    def test_one_that_is_killed_is_replaced_and_only_its_execution_has_ended(self):
+        self.assertEqual(self.request('configure', {'environ': {'A': 'b'}})['type'], 'reply')
+        for _ in range(3):
+            result = self.run_code(self.MEET_ITS_END)
+            self.assertEqual((result.status, result.error['name'], result.text()), ('error', 'SIGKILL', 'before\n'))
+            self.assertEqual(self.run_code('import os; os.environ["A"]').value, "'b'")
+        self.assertEqual(len(self.children()), 1, 'what it started is gone, too')
+
+    def test_one_that_is_killed_while_nothing_runs_is_replaced(self):
+        pid = int(self.run_code('import os; os.getpid()').value)
+        os.kill(pid, signal.SIGKILL)
+        self.of_type('status')
+        self.assertNotEqual(int(self.run_code('import os; os.getpid()').value), pid)
+
+    def test_one_that_ends_otherwise_is_dead(self):
+        self.assertEqual(self.run_code('import os; os._exit(3)').reply['exit'], 3)
 
 
 class ForgeryTest(AgentCase):

@@ -34,6 +34,8 @@ export const langManifestSchema = z.strictObject({
       module: z.string(),
       /** `asks`: its descriptor 0 asks for input when somebody reads it; without, it is at its end. */
       stdin: z.literal('asks').optional(),
+      /** It keeps nothing between executions: when it is killed, a new one takes its place, and only what it ran has ended. */
+      stateless: z.boolean().default(false),
       options: z.record(z.string(), z.unknown()).default({}),
     }),
     /** A program started with the channel on descriptor 3. `{lang}` stands for the folder the manifest's files are in. */

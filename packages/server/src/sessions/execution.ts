@@ -2,11 +2,14 @@ import { randomUUID } from 'node:crypto'
 import type { EndReason, RunResult } from '@cob/protocol'
 import { CobError } from '../errors.ts'
 import type { ExecutionRecord } from '../store/session-store.ts'
+import { Asking } from './asking.ts'
 import { createEventLog, type EventLog, type LogReader, type NewEvent } from './event-log.ts'
 import type { Held } from './holdings.ts'
+import { toLogged, toOutput } from './logged-output.ts'
 import { fromMachineTime, toMachineTime } from './machine-clock.ts'
-import { copy, createOutput, type Output, type OutputEvent } from './output.ts'
+import { createOutput, type Output, type OutputEvent } from './output.ts'
 import type { ExecuteReply, ExecutionOutput, Recovered } from './recovery.ts'
+import { wait } from './wait.ts'
 
 type Changed = Pick<RunResult, 'files' | 'moreFiles'>
 export type ExecutionEnd =
@@ -36,8 +39,6 @@ const STREAM_NAMES = ['stdout', 'stderr'] as const
 
 /** Code up to this length counts as nothing, so that small things run however much others hold. */
 const SMALL_CODE = 16_384
-/** Characters of a prompt that are kept. */
-const MAX_PROMPT = 65_536
 
 /** Characters that an execution of this code holds until it has ended. */
 export function toHeldCharacters(code: string): number {
@@ -65,24 +66,16 @@ export class Execution {
   #startedAt: number | undefined
   #endedAt: number | undefined
   #end: ExecutionEnd | undefined
-  #input: { readonly prompt: string; readonly password: boolean } | undefined
-  #inputAnnounced = false
+  readonly #asking = new Asking()
   #endedAsking = false
-  /** The number of the event that asks. */
-  #inputEvent = 0
-  #answeredAfter = 0
   #isHeldBack = false
   #fetched = false
   /** Somebody asked for the result as one answer. */
   #answerWanted = false
   #unowned: Unowned | null = null
   #oomKills = 0
-  /** When the question at hand was asked, and how long earlier ones waited. */
-  #askedAt: number | undefined
-  #waitedMs = 0
-  /** Numbers of events; see `ExecutionRecord`. */
+  /** The number of an event; see `ExecutionRecord`. */
   #answered = 0
-  #asked = 0
   #endedBy: ExecutionRecord['end'] = null
   /** Of one that ended while no server was there, or another. */
   #durationFromAgent: number | undefined
@@ -127,7 +120,7 @@ export class Execution {
 
   /** True once an answer told a client that the code waits for input: what comes next is that input. */
   get awaitsAnnouncedInput(): boolean {
-    return this.#input !== undefined && this.#inputAnnounced
+    return this.#asking.isAnnounced
   }
 
   /**
@@ -192,7 +185,7 @@ export class Execution {
 
   /** How long its code has run, the time it waited for input left out. */
   get ranMs(): number {
-    return (this.#askedAt ?? performance.now()) - (this.#startedAt ?? performance.now()) - this.#waitedMs
+    return this.#startedAt === undefined ? 0 : this.#asking.ranMs(this.#startedAt)
   }
 
   get acceptedAt(): number {
@@ -208,11 +201,11 @@ export class Execution {
       code: this.#keepsCode && !this.ended ? this.#code : null,
       acceptedAt: toMachineTime(this.#acceptedAt),
       startedAt: this.#startedAt === undefined ? null : toMachineTime(this.#startedAt),
-      waitedMs: this.#waitedMs,
+      waitedMs: this.#asking.waitedMs,
       unowned: this.#unowned,
       oomKills: this.#oomKills,
       answered: this.#answered,
-      asked: this.#asked,
+      asked: this.#asking.announced,
       fetched: this.#fetched,
       end: this.#endedBy,
     }
@@ -224,7 +217,7 @@ export class Execution {
     this.#oomKills = record.oomKills
     this.#unowned = record.unowned
     this.#answered = record.answered
-    this.#asked = record.asked
+    this.#asking.announced = record.asked
     this.#endedBy = record.end
     this.isRecorded = true
     if (state !== 'waiting') {
@@ -239,20 +232,15 @@ export class Execution {
         this.#replay(event)
       }
     }
-    this.#waitedMs = record.waitedMs
-    if (this.#input) {
-      if (asking && state === 'running') this.#askedAt = performance.now() - quietMs
-      else this.inputSupplied()
-      this.#inputAnnounced = this.#asked >= this.#inputEvent
-      this.#waitedMs = record.waitedMs
-    }
+    if (this.#asking.question && !(asking && state === 'running')) this.inputSupplied()
+    this.#asking.restore(record.waitedMs, quietMs)
     this.#fetched = record.fetched
     const by = record.end?.by ?? (state === 'lost' ? 'restart' : undefined)
     if (by !== undefined) this.endBy(by)
   }
 
   #replay(event: ExecutionOutput): void {
-    if (this.#input && event.type !== 'input_request') this.inputSupplied()
+    if (this.#asking.question && event.type !== 'input_request') this.inputSupplied()
     if (event.type === 'input_request') this.requestInput(event.prompt, event.password)
     else if (event.type === 'execute_reply') {
       this.#durationFromAgent = toMicros(event.durationMs)
@@ -266,27 +254,18 @@ export class Execution {
   }
 
   requestInput(prompt: string, password: boolean): void {
-    this.#input = {
-      prompt: prompt.length <= MAX_PROMPT ? prompt : copy(prompt.slice(0, MAX_PROMPT)),
-      password,
-    }
-    this.#askedAt ??= performance.now()
-    this.#inputAnnounced = false
-    this.#inputEvent = this.#log.nextId
-    this.#log.append({ type: 'input-request', ...this.#input })
+    const question = this.#asking.begin(prompt, password, this.#log.nextId)
+    this.#log.append({ type: 'input-request', ...question })
     this.#wake()
   }
 
   inputSupplied(): void {
-    this.#input = undefined
-    this.#waitedMs += performance.now() - (this.#askedAt ?? performance.now())
-    this.#askedAt = undefined
-    this.#answeredAfter = this.#log.nextId - 1
+    this.#asking.answer(this.#log.nextId - 1)
   }
 
   /** The number of the last event before the latest input, 0 without one. */
   get answeredAfter(): number {
-    return this.#answeredAfter
+    return this.#asking.answeredAfter
   }
 
   /** Its code has come to an end by itself. */
@@ -309,7 +288,7 @@ export class Execution {
     this.#end = end
     this.#endedAt = performance.now()
     this.#endedAsking = end.status === 'finished' && this.awaitsAnnouncedInput
-    this.#input = undefined
+    this.#asking.drop()
     this.#held.give(toHeldCharacters(this.#code))
     this.#code = ''
     this.#log.append({ type: 'finished', ...end, durationMs: this.durationMs })
@@ -324,7 +303,7 @@ export class Execution {
       take: (characters) => {
         const entries = reader.take(characters)
         const last = entries.at(-1)
-        if (last && this.#input && last.id >= this.#inputEvent) this.#announceInput()
+        if (last && this.#asking.announce(last.id)) this.#onRecord(this)
         if (last?.type === 'finished' && !this.#answerWanted) {
           this.#forget()
           this.#noteFetched()
@@ -355,13 +334,6 @@ export class Execution {
     const part = output.take()
     if (this.#log.firstId > 1) part.truncated = true
     return { ...this.#outcome(), ...part, ...this.#identity() }
-  }
-
-  #announceInput(): void {
-    this.#inputAnnounced = true
-    if (this.#asked === this.#inputEvent) return
-    this.#asked = this.#inputEvent
-    this.#onRecord(this)
   }
 
   /** A name that its client gave it may be used again. One of ours is not used twice. */
@@ -399,7 +371,7 @@ export class Execution {
   async settled(waitMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
     this.#answerWanted = true
     const waitUntil = waitMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + waitMs
-    while (!this.ended && (this.#input === undefined || this.#inputAnnounced)) {
+    while (!this.ended && (this.#asking.question === undefined || this.#asking.isAnnounced)) {
       const leftMs = waitUntil - performance.now()
       if (this.#isLeft) throw CobError.of('shutting-down', {})
       if (leftMs <= 0) return
@@ -410,10 +382,7 @@ export class Execution {
   /** The answer for now; what it contains is not answered again, and counts as held until it is `sent`. */
   answer(sent: Promise<void> = Promise.resolve()): RunResult {
     this.#answered = this.#log.nextId - 1
-    if (this.#input) {
-      this.#inputAnnounced = true
-      this.#asked = this.#inputEvent
-    }
+    this.#asking.announce(this.#answered)
     const isLast = this.ended && !this.#fetched
     if (this.ended) this.#fetched = true
     else this.#onRecord(this)
@@ -439,10 +408,11 @@ export class Execution {
 
   #outcome(): Pick<RunResult, 'status' | 'reason' | 'options' | 'files' | 'moreFiles'> {
     if (this.#end) return this.#end
-    if (this.#input === undefined) return { status: 'continued' }
+    const { question } = this.#asking
+    if (!question) return { status: 'continued' }
     return {
       status: 'waiting-input',
-      options: { prompt: this.#input.prompt, isPassword: this.#input.password },
+      options: { prompt: question.prompt, isPassword: question.password },
     }
   }
 
@@ -455,65 +425,4 @@ export class Execution {
 /** ms to three places. */
 function toMicros(ms: number): number {
   return Math.round(ms * 1000) / 1000
-}
-
-function toLogged(event: OutputEvent, count: number): NewEvent {
-  switch (event.type) {
-    case 'stream':
-      return { type: 'stream', name: event.name, text: event.text }
-    case 'display_data':
-      return { type: 'display', ...shown(event) }
-    case 'update_display_data':
-      return { type: 'display', ...shown(event), update: true }
-    case 'clear_output':
-      return { type: 'clear', wait: event.wait }
-    case 'execute_result':
-      return { type: 'result', data: event.data, metadata: event.metadata, count }
-    case 'error': {
-      const { name, args, traceback, before, frames } = event
-      return { type: 'error', name, args, traceback, before, ...(frames && { frames }) }
-    }
-  }
-}
-
-function shown({ data, metadata, displayId }: Extract<OutputEvent, { displayId?: string | undefined }>) {
-  return { data, metadata, ...(displayId !== undefined && { displayId }) }
-}
-
-/** The way back, of what is output. */
-function toOutput(event: NewEvent): OutputEvent | undefined {
-  switch (event.type) {
-    case 'stream':
-    case 'error':
-      return event
-    case 'display': {
-      const { data, metadata, displayId } = event
-      return event.update && displayId !== undefined
-        ? { type: 'update_display_data', data, metadata, displayId }
-        : { type: 'display_data', data, metadata, displayId }
-    }
-    case 'clear':
-      return { type: 'clear_output', wait: event.wait }
-    case 'result':
-      return { type: 'execute_result', data: event.data, metadata: event.metadata }
-    default:
-      return undefined
-  }
-}
-
-const MAX_TIMER_MS = 2 ** 31 - 1
-
-/** Waits for the event, at most `ms`, and not after the signal. */
-async function wait(event: Promise<void>, ms: number, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted()
-  const { promise: stopped, resolve, reject } = Promise.withResolvers<void>()
-  const timer = Number.isFinite(ms) ? setTimeout(resolve, Math.min(Math.ceil(ms), MAX_TIMER_MS)) : undefined
-  const abort = (): void => reject(signal?.reason)
-  signal?.addEventListener('abort', abort, { once: true })
-  try {
-    await Promise.race([event, stopped])
-  } finally {
-    clearTimeout(timer)
-    signal?.removeEventListener('abort', abort)
-  }
 }

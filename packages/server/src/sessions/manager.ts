@@ -4,9 +4,10 @@ import type { Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
 import type { SessionCount } from '../observe/session-metrics.ts'
-import type { ExecutionRecord, SessionRecord, SessionStore, TombstoneRecord } from '../store/session-store.ts'
+import type { SessionStore, TombstoneRecord } from '../store/session-store.ts'
 import type { UsageStore } from '../store/usage.ts'
 import { type Account, createAccounting } from './accounting.ts'
+import { adoptAll } from './adoption.ts'
 import { createCpuQuota } from './cpu-quota.ts'
 import { createDrain } from './drain.ts'
 import type { Execution } from './execution.ts'
@@ -69,8 +70,6 @@ interface Entry {
 }
 
 const NO_CAPACITY_RETRY_S = 5
-/** Sessions of an earlier server that are taken over at once. */
-const ADOPTED_AT_ONCE = 64
 const DROP_TOMBSTONES_EVERY_MS = 60_000
 
 /** All sessions of this server: who owns which, and how many there may be. */
@@ -106,6 +105,16 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     const entry = entries.get(kernelId)
     if (entry?.owner === owner && isUsable(entry)) return entry.session
     throw goneError(kernelId, tombstones.find(kernelId, owner))
+  }
+
+  /** It is one of ours until nothing of it runs. */
+  const enter = (entry: Entry): void => {
+    const { session } = entry
+    entries.set(session.id, entry)
+    void session.gone.then(() => {
+      entries.delete(session.id)
+      drain.check()
+    })
   }
 
   const open = (owner: Owner, request: CreateKernel, lang: Lang, limits: SessionLimits): Entry => {
@@ -144,12 +153,8 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       throw CobError.of('kernel-start-failed', { lang: name }, { cause, retryAfterS: NO_CAPACITY_RETRY_S })
     })
     const entry: Entry = { owner, session, started, account: undefined }
-    entries.set(session.id, entry)
-    void session.gone.then(() => {
-      entries.delete(session.id)
-      held.give(environCharacters)
-      drain.check()
-    })
+    enter(entry)
+    void session.gone.then(() => held.give(environCharacters))
     return entry
   }
 
@@ -194,33 +199,6 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       onEnded: (ending, figures) => entries.get(own.id)?.account?.close(ending, figures),
       checkCpu: () => cpuQuota.check(owner),
     })
-
-  /** Takes over one session of an earlier server; whatever hinders that, it has ended then, with a reason. */
-  const adopt = async (record: SessionRecord, executions: readonly ExecutionRecord[]): Promise<void> => {
-    const { kernelId, owner, token, limits, sandbox } = record
-    const account = accounting.open(record)
-    const lang = record.bootId === options.bootId ? await options.langs.find(record.lang)?.load() : undefined
-    if (!lang) {
-      const left = record.bootId === options.bootId ? await backend.adopt(sandbox).catch(() => {}) : undefined
-      const ending: Ending = { reason: 'server-shutdown', at: Date.now() }
-      account.close(ending, {
-        cpuMs: left ? (await backend.usage(left)).cpuMs : 0,
-        peakMemoryBytes: left ? await backend.peakMemory(left) : 0,
-        executions: executions.at(-1)?.count ?? 0,
-        outputBytes: 0,
-      })
-      if (left) await backend.destroy(left)
-      bury(kernelId, owner, ending, [], true)
-      return
-    }
-    const session = build(owner, { id: kernelId, token, lang, limits, environ: {} })
-    entries.set(kernelId, { owner, session, started: Promise.resolve(), account })
-    void session.gone.then(() => {
-      entries.delete(kernelId)
-      drain.check()
-    })
-    await session.adopt(record, executions)
-  }
 
   const recordUse = (): void => {
     const used = [...entries.values()]
@@ -341,15 +319,16 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     async adopt() {
       const waiting = store?.liveSessions() ?? []
       const count = waiting.length
-      const adoptNext = async (): Promise<void> => {
-        for (let next = waiting.pop(); next; next = waiting.pop()) {
-          const { session, executions } = next
-          await adopt(session, executions).catch((err) =>
-            logger.error({ err, kernelId: session.kernelId }, 'The sandbox could not be removed.'),
-          )
-        }
-      }
-      await Promise.all(Array.from({ length: ADOPTED_AT_ONCE }, adoptNext))
+      await adoptAll(waiting, {
+        ...options,
+        accounting,
+        bury: (kernelId, owner, ending) => bury(kernelId, owner, ending, [], true),
+        resume({ kernelId: id, owner, token, limits }, lang, account) {
+          const session = build(owner, { id, token, lang, limits, environ: {} })
+          enter({ owner, session, started: Promise.resolve(), account })
+          return session
+        },
+      })
       if (count > 0) logger.info({ count: entries.size, of: count }, 'Sessions of an earlier server go on.')
     },
     async listAll() {

@@ -27,6 +27,8 @@ export interface Recovery {
   readonly accepted: number
   /** What was printed since the last one ended. */
   readonly unowned: readonly StreamEvent[]
+  /** The last thing that was heard is that one ended, or asks. */
+  readonly isAtRest: boolean
   /** The agent runs what was not to run, or makes a new interpreter. */
   readonly needsRestart: boolean
   /** The agent refused one. */
@@ -69,6 +71,7 @@ export function recover(
     executions,
     accepted,
     unowned: isRunning ? [] : unownedOf(events),
+    isAtRest: isRest(events.findLast(({ type }) => type !== 'fail' && type !== 'status')),
     needsRestart: attached.state === 'starting' || (attached.execution !== null && !isRunning),
     isBroken: events.some(({ type, id }) => type === 'fail' && id !== null && id === lastReached?.id),
   }
@@ -76,6 +79,10 @@ export function recover(
 
 function isExecutionOutput(event: AgentOutput): event is ExecutionOutput {
   return event.id !== null && event.type !== 'fail' && event.type !== 'status'
+}
+
+function isRest(event: AgentOutput | undefined): boolean {
+  return event?.type === 'execute_reply' || event?.type === 'input_request'
 }
 
 function unownedOf(events: readonly AgentOutput[]): StreamEvent[] {

@@ -1,13 +1,11 @@
-import {
-  type Completion,
-  completionSchema,
-  type EndReason,
-  type Inspection,
-  inspectionSchema,
-  type KernelInfo,
-  type Question,
-  type RunCode,
-  type SessionEvent,
+import type {
+  Completion,
+  EndReason,
+  Inspection,
+  KernelInfo,
+  Question,
+  RunCode,
+  SessionEvent,
 } from '@cob/protocol'
 import type { Backend, Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
@@ -17,6 +15,7 @@ import type { ObservedSession, Observer } from '../observe/observer.ts'
 import type { ExecutionRecord, SessionRecord, SessionStore } from '../store/session-store.ts'
 import type { Figures } from './accounting.ts'
 import { createDeadline } from './deadline.ts'
+import { escalate } from './escalation.ts'
 import type { Execution } from './execution.ts'
 import { createExecutions, type Executions } from './executions.ts'
 import { createFiles, type Files } from './files.ts'
@@ -30,6 +29,7 @@ import { createSessionRecords, type DueUse, type SessionRecords } from './sessio
 import { canBecome, isEnding, type SessionState } from './state.ts'
 import { createTerminals, type OpenTerminal } from './terminals.ts'
 import { type Ending, goneError } from './tombstones.ts'
+import { complete, inspect } from './typed-code.ts'
 import type { Candidate } from './warm-pool.ts'
 import { createWatchers, type Watchers } from './watchers.ts'
 
@@ -63,9 +63,6 @@ export interface SessionOptions {
 
 const CPU_WEIGHT = 100
 const FRESH_MS = 1000
-/** When code that goes on after an interrupt is interrupted once more, and when its interpreter is restarted. */
-const INTERRUPT_AGAIN_MS = 1000
-const INTERRUPT_GRACE_MS = 5000
 
 /** One kernel session: its sandbox, its state and its executions. All times are monotonic ms. */
 export class Session {
@@ -190,13 +187,11 @@ export class Session {
       await this.#interpreter.adopt(record.sandbox, oomKills, (attached, events) => {
         isAdopted = true
         const recovery = recover(executions, attached, events)
-        const last = events.findLast(({ type }) => type !== 'fail' && type !== 'status')
         this.#lastOutputAt = Math.max(this.#createdAt, performance.now() - attached.quietMs)
-        const hasEnded = last?.type === 'execute_reply' || last?.type === 'input_request'
         this.#lastQueryAt = Math.max(
           usedAt,
           ...executions.map(({ acceptedAt }) => fromMachineTime(acceptedAt)),
-          hasEnded ? this.#lastOutputAt : this.#createdAt,
+          recovery.isAtRest ? this.#lastOutputAt : this.#createdAt,
         )
         this.#takeUp(recovery, attached.asking, attached.quietMs)
       })
@@ -298,7 +293,14 @@ export class Session {
     // What comes next is no answer to what was asked before.
     if (this.#state === 'waiting-input') this.#stopWaiting(current)
     await this.#interpreter.interrupt(current.id)
-    this.#escalate(current)
+    escalate(current, {
+      isOver: () => isEnding(this.#state),
+      interrupt: () => this.#interpreter.interrupt(current.id),
+      restart: () => {
+        this.#logger.warn({ executionId: current.id }, 'Code ignores interrupts; the kernel is restarted.')
+        this.restart().catch((err) => this.#logger.error({ err }, 'The kernel did not restart.'))
+      },
+    })
   }
 
   /** Supplies what the running code, or `codeId`, asks for. Throws `not-waiting`. */
@@ -312,16 +314,13 @@ export class Session {
   }
 
   /** What could stand at the cursor. Throws `kernel-busy` and `feature-missing`. */
-  async complete({ code, cursor }: Question): Promise<Completion> {
-    const at = placeOf(code, cursor)
-    const answer = completionSchema.safeParse(await this.#ask('complete', code, at))
-    return answer.success ? answer.data : { matches: [], start: at, end: at }
+  complete(question: Question): Promise<Completion> {
+    return complete(question, (...typed) => this.#ask('complete', ...typed))
   }
 
   /** What is known of what stands at the cursor. Throws as `complete`. */
-  async inspect({ code, cursor }: Question): Promise<Inspection> {
-    const answer = inspectionSchema.safeParse(await this.#ask('inspect', code, placeOf(code, cursor)))
-    return answer.success ? answer.data : { found: false, data: {} }
+  inspect(question: Question): Promise<Inspection> {
+    return inspect(question, (...typed) => this.#ask('inspect', ...typed))
   }
 
   /** It is in use: its idle time starts anew. */
@@ -429,23 +428,6 @@ export class Session {
     const answer = await this.#interpreter.ask(method, code, cursor)
     this.#throwIfEnding()
     return answer
-  }
-
-  #escalate(execution: Execution): void {
-    const later = (ms: number, act: () => unknown): void => {
-      const check = (): void => {
-        if (execution.ended || isEnding(this.#state)) return
-        // It may have ended long ago, behind output that its reader has not taken.
-        if (execution.isHeldBack) later(ms, act)
-        else act()
-      }
-      setTimeout(check, ms).unref()
-    }
-    later(INTERRUPT_AGAIN_MS, () => this.#interpreter.interrupt(execution.id))
-    later(INTERRUPT_GRACE_MS, () => {
-      this.#logger.warn({ executionId: execution.id }, 'Code ignores interrupts; the kernel is restarted.')
-      this.restart().catch((err) => this.#logger.error({ err }, 'The kernel did not restart.'))
-    })
   }
 
   /** Throws `not-recorded`, where the next one had not been accepted before. */
@@ -620,10 +602,4 @@ export class Session {
   #throwIfEnding(): void {
     if (isEnding(this.#state)) throw this.#goneError()
   }
-}
-
-/** A cursor counts Unicode characters; absent, or beyond the end, it is the end. */
-function placeOf(code: string, cursor: number | undefined): number {
-  const length = [...code].length
-  return Math.min(cursor ?? length, length)
 }

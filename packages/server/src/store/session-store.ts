@@ -54,6 +54,12 @@ export interface TombstoneRecord {
   readonly at: number
 }
 
+/** One that has not ended, as far as it is recorded. */
+export interface LiveSession {
+  readonly session: SessionRecord
+  readonly executions: readonly ExecutionRecord[]
+}
+
 /** What must outlive the server process of sessions. Synchronous; what a method has written is there for a next process, however this one ends. */
 export interface SessionStore {
   addSession(session: SessionRecord): void
@@ -66,7 +72,7 @@ export interface SessionStore {
   /** Forgets those of a session whose `count` is lower. */
   dropExecutions(kernelId: string, before: number): void
   /** Executions in order of `count`. */
-  liveSessions(): { readonly session: SessionRecord; readonly executions: readonly ExecutionRecord[] }[]
+  liveSessions(): LiveSession[]
   /** Oldest first. */
   tombstones(): TombstoneRecord[]
   /** Forgets those that are older than `before`. */

@@ -128,8 +128,10 @@ class AgentCase(unittest.TestCase):
             pass_fds=[listener.fileno()],
         )
         listener.close()
-        self.addCleanup(self._stop)
+        # Whatever else fails: who waits for the end of this program's output would wait for the agent's.
+        self.addCleanup(self._kill)
         self.connection = self.connect()
+        self.addCleanup(self._stop)
         self.of_type('status')  # sent or replayed on every first attach
 
     def _stop(self):
@@ -143,8 +145,13 @@ class AgentCase(unittest.TestCase):
             connection.close()
         except (OSError, TimeoutError, AttributeError):
             pass
+
+    def _kill(self):
         for pid in self.children():
-            os.kill(pid, signal.SIGKILL)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.process.kill()
         self.process.wait()
 

@@ -39,6 +39,7 @@ const isQuick = process.argv.includes('--quick')
 const only = process.argv.find((each) => each.startsWith('--only='))?.slice('--only='.length) ?? ''
 const scratch = mkdtempSync(path.join(tmpdir(), 'cob-machine-'))
 let machine: ChildProcess | undefined
+let stages = 0
 process.on('exit', () => {
   machine?.kill('SIGKILL')
   rmSync(scratch, { recursive: true, force: true })
@@ -71,6 +72,7 @@ async function main(): Promise<number> {
     console.log(`machine: ${name}, ${accelerator}, ${((performance.now() - began) / 1000).toFixed(1)} s\n`)
     worst = Math.max(worst, outcome)
   }
+  if (stages === 0) throw new Error(`No stage has "${only}" in its name; test/machine/guest.ts has them.`)
   return worst
 }
 
@@ -142,6 +144,7 @@ async function boot(
       isUp = true
       clearTimeout(upTimer)
     }
+    if (line.startsWith('machine: stage took')) stages++
     const end = /^machine: ended with status (\d+)$/.exec(line)?.[1]
     if (end !== undefined) {
       status = Number(end)

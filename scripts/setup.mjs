@@ -52,6 +52,11 @@ const FOR_TESTS = [
     packageName: 'python3-octave-kernel',
     isThere: () => existsSync('/usr/share/jupyter/kernels/octave'),
   },
+  {
+    name: 'xeus-python',
+    packageName: 'xpython',
+    isThere: () => existsSync('/usr/share/jupyter/kernels/xpython'),
+  },
   { name: 'mkfs.ext4', packageName: 'e2fsprogs', isThere: () => existsSync('/usr/sbin/mkfs.ext4') },
   { name: 'venv', packageName: 'python3-venv', isThere: () => canImport('ensurepip') },
 ]

@@ -21,6 +21,8 @@ PIECE = 256 * 1024
 LOOK_MS = 100
 # What a kernel may take to say that it is idle, once it has answered.
 IDLE_S = 2
+# What a pipe holds, in bytes.
+PIPE_SIZE = 65536
 _COLOURS = re.compile(r'\x1b\[[0-9;]*m')
 _CLASS = re.compile(r"^<class '(?:.*\.)?(\w+)'>$")
 
@@ -52,7 +54,8 @@ class Jupyter(Session):
         os.makedirs(FOLDER)
         file = os.path.join(FOLDER, 'connection.json')
         self._connection = Connection(file)
-        self._output, writer = os.pipe()
+        # Held open at both ends: a kernel that closes its own would make the other ready to be read for ever.
+        self._output, self._writer = os.pipe()
         os.set_blocking(self._output, False)
         argv = [word.replace('{connection_file}', file).replace('{resource_dir}', self._folder) for word in self._spec['argv']]
         # As Jupyter has it: a kernel of Python runs with the Python there is.
@@ -62,29 +65,31 @@ class Jupyter(Session):
         environ = {**self.environ, **own, **self._spec.get('env', {})}
         self._kernel = os.fork()
         if self._kernel == 0:
-            _become(argv, environ, writer)
-        os.close(writer)
+            _become(argv, environ, self._writer)
         self._await_start()
 
     def _await_start(self):
-        # Asked again and again, until what it publishes arrives, too: a subscription takes its time.
-        asked, answered, subscribed = set(), False, False
-        deadline = time.monotonic() + START_S
+        # Asked again and again, until what it publishes arrives, too: a subscription takes its time. Not faster than it is answered:
+        # kernels publish two messages for each, and drop what their queue has no room for.
+        asked, answered, subscribed, said = set(), False, False, b''
+        deadline, ask = time.monotonic() + START_S, 0
         while time.monotonic() < deadline and not self._has_ended():
             if not self._connection.connect():
                 time.sleep(LOOK_MS / 10_000)
                 continue
-            asked.add(self._connection.send(self._connection.shell, 'kernel_info_request', {}))
+            if time.monotonic() >= ask:
+                asked.add(self._connection.send(self._connection.shell, 'kernel_info_request', {}))
+                ask = time.monotonic() + LOOK_MS / 1000
             self._poll(LOOK_MS)
             message = self._connection.receive(self._connection.shell)
             answered = answered or bool(message and message[1] in asked)
             message = self._connection.receive(self._connection.iopub)
             subscribed = subscribed or bool(message and message[1] in asked)
             if answered and subscribed:
-                self._read_output(False)
                 return
+            said = (said + self._read_output())[-PIPE_SIZE:]
         os.write(2, b'the kernel did not start\n')
-        self._read_output(True)
+        _write_all(1, said + self._read_output())
         os._exit(1)
 
     def _has_ended(self):
@@ -95,10 +100,11 @@ class Jupyter(Session):
 
     def _ended(self):
         """Its end is this process's; unless it was asked to end, then there is a new one."""
-        self._read_output(True)
+        _write_all(1, self._read_output())
         code = self._status
         self._connection.close()
         os.close(self._output)
+        os.close(self._writer)
         if code < 0 and not self.interrupted:
             if -code != signal.SIGKILL:
                 signal.signal(-code, signal.SIG_DFL)
@@ -129,7 +135,7 @@ class Jupyter(Session):
             message = self._connection.receive(self._connection.shell)
             if message and message[1] == asked and message[0] == 'execute_reply':
                 reply, deadline = message[2], time.monotonic() + IDLE_S
-            self._read_output(False)
+            self._read_output()
             if self._has_ended():
                 self._publish(asked)
                 return self._ended()
@@ -206,20 +212,15 @@ class Jupyter(Session):
             give, self._give = self._give, None
             give(self._channel.receive()['params']['text'])
 
-    def _read_output(self, shows):
+    def _read_output(self):
         """
-        What was written past the protocol: dropped, as Jupyter does, for kernels that gather it themselves write it twice. Shown where it
-        may tell why a kernel has ended.
+        What was written past the protocol, all that the pipe holds. Dropped, as Jupyter does, for kernels that gather it themselves write
+        it twice; shown only where it may tell why a kernel has ended.
         """
         try:
-            while True:
-                data = os.read(self._output, 65536)
-                if not data:
-                    return
-                if shows:
-                    os.write(1, data)
+            return os.read(self._output, PIPE_SIZE)
         except BlockingIOError:
-            pass
+            return b''
 
     # Questions.
 
@@ -246,6 +247,11 @@ class Jupyter(Session):
             'matches': [{'text': str(text)[:4096]} for text in content.get('matches', [])[:500]],
             'start': content.get('cursor_start', cursor), 'end': content.get('cursor_end', cursor),
         }
+
+
+def _write_all(file, data):
+    while data:
+        data = data[os.write(file, data):]
 
 
 def _become(argv, environ, output):

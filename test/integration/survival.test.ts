@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmdirSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import type { Problem } from '@cob/protocol'
 import { runEvents } from '../support/events.ts'
@@ -150,6 +150,18 @@ test('a session that ended while no server was there has its reason, one destroy
   await server.api.destroy(living)
   const { processes, cgroups, runEntries } = server.footprint()
   assert.deepEqual({ processes, cgroups, runEntries }, { processes: 0, cgroups: 0, runEntries: 0 })
+})
+
+test('a server starts where the sessions were killed with their cgroups, as with a service or a container', async () => {
+  const kernel = await server.api.create()
+  const recorded = server.recorded(kernel)
+  assert.ok(recorded)
+  await server.end('SIGKILL')
+  process.kill(recorded.inner.pid, 'SIGKILL')
+  while (isThere(recorded.outer.pid)) await new Promise((resolve) => setTimeout(resolve, 5))
+  for (const { dir } of recorded.cgroups) rmdirSync(dir)
+  await server.start()
+  assert.equal((await server.api.gone(kernel)).reason, 'server-shutdown')
 })
 
 test('SIGTERM leaves sessions to the next server: who waits is told, code goes on; ctrl-C ends them', async () => {

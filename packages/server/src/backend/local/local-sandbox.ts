@@ -206,7 +206,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
       let cause: unknown
       try {
         killAll()
-        await Promise.race([exit.promise, delay(waitMs, undefined, { ref: false })])
+        await Promise.race([exit.promise, delay(waitMs)])
         if (outer?.hasEnded()) hasExited()
         const left = cgroup?.pids() ?? []
         if (ended && left.length === 0) return
@@ -215,7 +215,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
       } catch (error) {
         // For want of descriptors, for instance, which may go by.
         cause = error
-        await delay(waitMs, undefined, { ref: false })
+        await delay(waitMs)
       }
       if (performance.now() > deadline) throw new Error(`sandbox ${id}: processes do not end`, { cause })
     }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'node:test'
 import { parser } from '@prometheus-io/lezer-promql'
@@ -112,4 +112,19 @@ test('the unit file keeps sessions over a restart, with settings that there are'
   assert.equal(loadConfig(Object.fromEntries(settings)).keepSessions, true)
   for (const line of ['KillMode=process', 'Delegate=yes', `DelegateSubgroup=${SERVER_LEAF}`])
     assert.ok(unit.split('\n').includes(line), line)
+})
+
+test('the Dockerfile takes what there is, and what the server needs of the system', () => {
+  const root = path.resolve(import.meta.dirname, '../..')
+  const dockerfile = read('Dockerfile')
+  const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(
+    ([, names]) => names?.split(' ') ?? [],
+  )
+  assert.ok(copied.length > 0)
+  assert.deepEqual(
+    copied.filter((name) => !existsSync(path.join(root, name))),
+    [],
+  )
+  for (const name of ['bubblewrap', 'python3', 'slirp4netns', 'nftables', 'iproute2'])
+    assert.match(dockerfile, new RegExp(`apt-get install .*\\b${name}\\b`))
 })

@@ -92,7 +92,7 @@ function toAdvice(said: string): string {
     return 'AppArmor may forbid it, as on Ubuntu 24.04 and later: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give bwrap an AppArmor profile with "userns,".'
   }
   if (/namespace|clone|permitted|uid map/i.test(said)) {
-    return 'User namespaces must be allowed: sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone must not be 0; in a container, its seccomp profile must allow unshare and mount.'
+    return 'User namespaces must be allowed: sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone must not be 0; in a container, see "In a container" in docs/operations.md for the options it takes.'
   }
   return 'What bubblewrap said is above; bwrap --version must tell 0.8.0 or later.'
 }

@@ -23,7 +23,7 @@ import {
 } from './rows.ts'
 import { startBare } from './subjects/bare.ts'
 import { startCob } from './subjects/cob.ts'
-import { startJupyter } from './subjects/jupyter.ts'
+import { requireJupyter, startJupyter } from './subjects/jupyter.ts'
 
 const ROOT = path.dirname(import.meta.dirname)
 const KB = 1000
@@ -62,6 +62,9 @@ if (values.peer !== undefined && values.peer !== 'jupyter') {
   console.error(`--peer ${values.peer} is not known; there is: jupyter`)
   process.exit(2)
 }
+if (values.peer) requireJupyter()
+// So that servers end with it.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1))
 const scale = values.quick ? QUICK : FULL
 const rounds: Record<string, Samples[]> = { cob: [] }
 const growths: Growth[] = []

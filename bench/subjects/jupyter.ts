@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Pool } from 'undici'
 import { WebSocket } from 'ws'
+import { endWithUs } from '../../test/support/server-process.ts'
 import type { Kernel, Subject } from './subject.ts'
 
 const PROGRAM = '/usr/bin/jupyter-server'
@@ -30,9 +31,14 @@ interface Answer {
   readonly bytes: number
 }
 
+/** Throws, saying what to install, where it is missing: asked before anything is measured. */
+export function requireJupyter(): void {
+  if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing. Install it with:\n\n    ${INSTALL}\n`)
+}
+
 /** Debian's jupyter-server with ipykernel, as its front ends use it: REST for kernels, a WebSocket for code. */
 export async function startJupyter(): Promise<Subject> {
-  if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing. Install it with:\n\n    ${INSTALL}\n`)
+  requireJupyter()
   const home = mkdtempSync(path.join(tmpdir(), 'jupyter-bench-'))
   const token = randomBytes(16).toString('hex')
   const port = await findFreePort()
@@ -51,6 +57,7 @@ export async function startJupyter(): Promise<Subject> {
     ],
     { cwd: home, env: { HOME: home, PATH: '/usr/bin:/bin' }, stdio: 'ignore' },
   )
+  endWithUs(child)
   const pool = new Pool(`http://127.0.0.1:${port}`, { connections: 64 })
   const call = async (method: 'GET' | 'POST' | 'DELETE', target: string, body?: object): Promise<unknown> => {
     const response = await pool.request({

@@ -43,6 +43,7 @@ export async function startServerProcess(
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  endWithUs(child)
   let output = ''
   let errors = ''
   const exited = once(child, 'exit')
@@ -76,4 +77,11 @@ export async function startServerProcess(
       return ended
     },
   }
+}
+
+/** Ends a child where this process ends without having done so, as a test that throws or a benchmark that is stopped. */
+export function endWithUs(child: ChildProcess): void {
+  const end = (): void => void child.kill('SIGINT')
+  process.on('exit', end)
+  child.on('exit', () => process.off('exit', end))
 }

@@ -30,7 +30,7 @@ export const addRun: AddCommand = (program, done) => {
   addKernelOptions(command)
     .addHelpText(
       'after',
-      '\nCtrl-C interrupts the program; once more ends this command. Pictures: COB_IMAGES=kitty, iterm2, sixel or file.\n\nExit status: 0 the code ran, 1 it failed, 2 wrong usage, 3 no server, 130 interrupted.\n\nExamples:\n  cob run python3 plot.py\n  echo "print(6 * 7)" | cob run python3',
+      '\nThe program ends with its last statement: join threads and await timers whose output is to be seen.\nCtrl-C interrupts it; once more ends this command. Pictures: COB_IMAGES=kitty, iterm2, sixel or file.\n\nExit status: 0 the code ran, 1 it failed, 2 wrong usage, 3 no server, 130 interrupted.\n\nExamples:\n  cob run python3 plot.py\n  echo "print(6 * 7)" | cob run python3',
     )
     .action(async (lang: string, file: string, options: Options) => {
       const config = loadConfig()

@@ -10,6 +10,10 @@ const ROOT = path.dirname(import.meta.dirname)
 const PYTHON = '/usr/bin/python3'
 /** For a file of tests and each test in it: one that hangs is named, and does not keep the others. */
 const TEST_TIMEOUT_MS = 180_000
+/** For a check that ends by itself no more. */
+const CHECK_TIMEOUT_MS = 1_200_000
+/** Until what a check printed is read, once it has ended; a process that it left behind may hold its output for ever. */
+const READ_MS = 10_000
 
 interface Result {
   readonly passed: number
@@ -151,8 +155,28 @@ function execute(program: string, args: readonly string[]): Promise<{ output: st
         output += text
       })
     }
-    child.on('error', (error) => resolve({ output: `${program} cannot be run: ${error.message}`, status: 1 }))
-    child.on('close', (status) => resolve({ output, status: status ?? 1 }))
+    const fail = (why: string): void => {
+      clearTimeout(timer)
+      for (const stream of [child.stdout, child.stderr]) stream.destroy()
+      resolve({ output: `${output}\n${program} ${why}`, status: 1 })
+    }
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL')
+      fail(`was killed, as it took more than ${CHECK_TIMEOUT_MS / 1000} s`)
+    }, CHECK_TIMEOUT_MS)
+    let reading: NodeJS.Timeout | undefined
+    child.on('error', (error) => fail(`cannot be run: ${error.message}`))
+    child.on('exit', () => {
+      clearTimeout(timer)
+      reading = setTimeout(
+        () => fail('has ended, but a process that it left behind holds its output'),
+        READ_MS,
+      )
+    })
+    child.on('close', (status) => {
+      clearTimeout(reading)
+      resolve({ output, status: status ?? 1 })
+    })
   })
 }
 

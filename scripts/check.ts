@@ -11,7 +11,7 @@ const PYTHON = '/usr/bin/python3'
 /** For a file of tests and each test in it: one that hangs is named, and does not keep the others. */
 const TEST_TIMEOUT_MS = 180_000
 /** For a check that ends by itself no more. */
-const CHECK_TIMEOUT_MS = 1_200_000
+const CHECK_TIMEOUT_MS = 900_000
 /** Until what a check printed is read, once it has ended; a process that it left behind may hold its output for ever. */
 const READ_MS = 10_000
 

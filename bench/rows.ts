@@ -165,6 +165,7 @@ export async function first(subject: Creator): Promise<number> {
 export async function measureThroughput(subject: Creator, scale: Scale): Promise<number> {
   const kernels = await Promise.all(Array.from({ length: CLIENTS }, () => subject.create()))
   const run = (worker: number): Promise<unknown> | undefined => kernels[worker]?.run(CODE)
+  await subject.settle()
   await rate(CLIENTS, scale.rateSeconds / 4, async (worker) => run(worker))
   const found = await rate(CLIENTS, scale.rateSeconds, async (worker) => run(worker))
   await Promise.all(kernels.map((kernel) => kernel.destroy()))

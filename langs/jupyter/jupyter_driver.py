@@ -76,18 +76,18 @@ class Jupyter(Session):
         while time.monotonic() < deadline and not self._has_ended():
             if not self._connection.connect():
                 time.sleep(LOOK_MS / 10_000)
+                said = (said + self._read_output())[-PIPE_SIZE:]
                 continue
             if time.monotonic() >= ask:
                 asked.add(self._connection.send(self._connection.shell, 'kernel_info_request', {}))
                 ask = time.monotonic() + LOOK_MS / 1000
-            self._poll(LOOK_MS)
+            said = (said + self._poll(LOOK_MS))[-PIPE_SIZE:]
             message = self._connection.receive(self._connection.shell)
             answered = answered or bool(message and message[1] in asked)
             message = self._connection.receive(self._connection.iopub)
             subscribed = subscribed or bool(message and message[1] in asked)
             if answered and subscribed:
                 return
-            said = (said + self._read_output())[-PIPE_SIZE:]
         os.write(2, b'the kernel did not start\n')
         _write_all(1, said + self._read_output())
         os._exit(1)
@@ -135,7 +135,6 @@ class Jupyter(Session):
             message = self._connection.receive(self._connection.shell)
             if message and message[1] == asked and message[0] == 'execute_reply':
                 reply, deadline = message[2], time.monotonic() + IDLE_S
-            self._read_output()
             if self._has_ended():
                 self._publish(asked)
                 return self._ended()
@@ -202,6 +201,7 @@ class Jupyter(Session):
         ), bool(content.get('password')))
 
     def _poll(self, timeout):
+        """Waits for what comes next; returns what was written past the protocol meanwhile, which unread would end every wait at once."""
         poller = zmq.Poller()
         for sock in (self._connection.shell, self._connection.iopub, self._connection.stdin, self._output):
             poller.register(sock, zmq.POLLIN)
@@ -211,6 +211,7 @@ class Jupyter(Session):
         if self._give and self._channel.fileno() in ready:
             give, self._give = self._give, None
             give(self._channel.receive()['params']['text'])
+        return self._read_output()
 
     def _read_output(self):
         """

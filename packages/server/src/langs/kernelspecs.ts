@@ -1,4 +1,5 @@
-import { access, constants, readdir, readFile, realpath } from 'node:fs/promises'
+import { accessSync, constants, realpathSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { LangManifest } from '@cob/protocol'
 import { z } from 'zod'
@@ -26,14 +27,14 @@ export async function findKernelspecs(manifest: LangManifest): Promise<LangManif
       const file = path.join(kernelspec, 'kernel.json')
       const spec = await readSpec(file)
       if (!spec) continue
-      const interpreter = await findProgram(spec.argv[0] ?? '')
+      const interpreter = findProgram(spec.argv[0] ?? '')
       const { evaluator } = manifest
       found.set(name, {
         ...manifest,
         lang: `${manifest.lang}:${name}`,
         displayName: spec.display_name,
         interpreter,
-        ...(!(await isProgram(interpreter)) && {
+        ...(!isProgram(interpreter) && {
           install: `whatever brings ${interpreter}, which ${file} names`,
         }),
         evaluator: { ...evaluator, options: { ...evaluator.options, kernelspec } },
@@ -51,23 +52,23 @@ async function readSpec(file: string): Promise<z.infer<typeof specSchema> | unde
   }
 }
 
-/** Whether a sandbox has this program and may run it. */
-export async function isProgram(file: string): Promise<boolean> {
+/** Whether a sandbox has this program and may run it. Looked up at once, for each session anew: by turns it would take ten times as long. */
+export function isProgram(file: string): boolean {
   try {
-    await access(file, constants.X_OK)
-    return (await realpath(file)).startsWith(PROGRAMS)
+    accessSync(file, constants.X_OK)
+    return realpathSync.native(file).startsWith(PROGRAMS)
   } catch {
     return false
   }
 }
 
 /** What the evaluator will run; a name that is found nowhere stays as it is. */
-async function findProgram(name: string): Promise<string> {
+function findProgram(name: string): string {
   if (/^python[0-9.]*$/.test(name)) return '/usr/bin/python3'
   if (name.includes('/')) return name
   for (const folder of PATH) {
     const file = path.join(folder, name)
-    if (await isProgram(file)) return file
+    if (isProgram(file)) return file
   }
   return name
 }

@@ -75,7 +75,7 @@ async function read(options: LangsOptions, folder: string): Promise<Entry[]> {
     const { lang, aliases, displayName, features, install } = own
     const info = { lang, aliases, displayName, features }
     const findVersion = async (): Promise<string | undefined> =>
-      isKnown && (await isProgram(own.interpreter)) ? version() : undefined
+      isKnown && isProgram(own.interpreter) ? version() : undefined
     const profile = async (): Promise<Lang> => ({
       manifest: own,
       profile: {

@@ -132,7 +132,6 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       await within(timeoutMs, attached.request('configure', { environ: { ...options.environ } }))
     hear = (act) => act()
     for (const act of early) act()
-    usage = await backend.usage(made)
   }
   const started = (): AgentLink => {
     if (!link) throw new Error('the interpreter is not started')

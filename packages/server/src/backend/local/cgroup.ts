@@ -7,6 +7,7 @@ import type { SandboxLimits, Usage } from '../backend.ts'
 /** What is limited, in the words of {@link SandboxLimits}. */
 export const RESOURCES = ['memory', 'processes', 'cpu'] as const
 export type Resource = (typeof RESOURCES)[number]
+const LIMIT_OF = { memory: 'memoryBytes', processes: 'processes', cpu: 'cpuWeight' } as const
 
 /** How one controller is limited and read, in one cgroup version. `dir` is the group's directory. */
 export interface Controller {
@@ -35,7 +36,7 @@ export interface Cgroup {
   readonly parts: readonly CgroupBase[]
   /** Moves a process in; what it starts afterwards is in as well. */
   join(pid: number): Promise<void>
-  /** Applies limits. Rejects when the processes already use more memory than `limits` allow. */
+  /** Applies limits; those that stand are not written again. Rejects when the processes already use more memory than `limits` allow. */
   limit(limits: SandboxLimits): Promise<void>
   /** False once a directory of it was removed. */
   isThere(): boolean
@@ -65,15 +66,20 @@ export async function createCgroup(bases: readonly CgroupBase[], id: string): Pr
 
 /** The cgroups whose directories these are, whether they are there or not. */
 export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
+  let standing: SandboxLimits | undefined
   return {
     parts,
     async join(pid) {
       await Promise.all(parts.map(({ dir }) => writeFile(join(dir, 'cgroup.procs'), String(pid))))
     },
     async limit(limits) {
+      const stands = (resource: Resource | undefined): boolean =>
+        resource !== undefined && standing?.[LIMIT_OF[resource]] === limits[LIMIT_OF[resource]]
       for (const { dir, controllers } of parts) {
-        for (const controller of controllers) controller.limit(dir, limits)
+        for (const controller of controllers)
+          if (!stands(controller.resource)) controller.limit(dir, limits)
       }
+      standing = limits
     },
     isThere: () => parts.every(({ dir }) => existsSync(dir)),
     usage() {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { Pool } from 'undici'
+import { createHttp } from './http.ts'
 import type { Subject } from './subject.ts'
 
 type Bare = Omit<Subject, 'create'> & {
@@ -19,24 +19,20 @@ export async function startBare(): Promise<Bare> {
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
   const [url] = (await once(child.stdout?.setEncoding('utf8') ?? child, 'data')) as [string]
-  const pool = new Pool(url.trim(), { connections: 64 })
-  const call = async (method: 'POST' | 'DELETE', path: string, body?: object): Promise<unknown> => {
-    const response = await pool.request({ method, path, ...(body && { body: JSON.stringify(body) }) })
-    return response.body.json()
-  }
+  const { call, close } = createHttp(url.trim())
   return {
     name: 'bare',
     pid: child.pid ?? 0,
     async create() {
-      const { id } = (await call('POST', '/')) as { id: string }
+      const { id } = JSON.parse(await call('POST', '/')) as { id: string }
       return {
-        run: async (code) => ((await call('POST', `/${id}`, { code })) as { value: string }).value,
+        run: async (code) => (JSON.parse(await call('POST', `/${id}`, { code })) as { value: string }).value,
         destroy: async () => void (await call('DELETE', `/${id}`)),
       }
     },
     settle: async () => {},
     async close() {
-      await pool.close()
+      await close()
       child.kill()
       await once(child, 'exit')
     },

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { type IncomingMessage, request as open } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Pool } from 'undici'
 import { startServerProcess } from '../../test/support/server-process.ts'
 import { warmSettled } from '../../test/support/warm.ts'
+import { createHttp } from './http.ts'
 import type { Kernel, Subject } from './subject.ts'
 
 export interface Cob extends Subject {
@@ -19,8 +19,6 @@ interface CobKernel extends Kernel {
   stall(code: string): Promise<() => void>
 }
 
-const CONNECTIONS = 64
-
 /** A server of its own; `environment` are settings beside those of a measurement. */
 export async function startCob(environment: Record<string, string> = {}): Promise<Cob> {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'cob-bench-'))
@@ -32,19 +30,8 @@ export async function startCob(environment: Record<string, string> = {}): Promis
     COB_RATE_LIMIT_ADDRESS: '1000000000',
     ...environment,
   })
-  const pool = new Pool(server.url, { connections: CONNECTIONS })
   const headers = { authorization: `Bearer ${server.key}`, 'content-type': 'application/json' }
-  const call = async (method: 'GET' | 'POST' | 'PATCH' | 'DELETE', target: string, body?: object) => {
-    const response = await pool.request({
-      method,
-      path: target,
-      headers,
-      ...(body && { body: JSON.stringify(body) }),
-    })
-    const text = await response.body.text()
-    if (response.statusCode >= 300) throw new Error(`${method} ${target}: ${response.statusCode} ${text}`)
-    return text
-  }
+  const { call, close } = createHttp(server.url, headers)
   const openStream = async (id: string, code: string): Promise<IncomingMessage> => {
     const request = open(new URL(`/v1/kernel/${id}`, server.url), {
       method: 'POST',
@@ -93,7 +80,7 @@ export async function startCob(environment: Record<string, string> = {}): Promis
     },
     settle: () => warmSettled(server.url),
     async close() {
-      await pool.close()
+      await close()
       await server.end('SIGTERM')
       rmSync(dataDir, { recursive: true, force: true })
     },

@@ -6,9 +6,9 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Pool } from 'undici'
 import { WebSocket } from 'ws'
 import { endWithUs } from '../../test/support/server-process.ts'
+import { createHttp, type Http } from './http.ts'
 import type { Kernel, Subject } from './subject.ts'
 
 const PROGRAM = '/usr/bin/jupyter-server'
@@ -58,18 +58,7 @@ export async function startJupyter(): Promise<Subject> {
     { cwd: home, env: { HOME: home, PATH: '/usr/bin:/bin' }, stdio: 'ignore' },
   )
   endWithUs(child)
-  const pool = new Pool(`http://127.0.0.1:${port}`, { connections: 64 })
-  const call = async (method: 'GET' | 'POST' | 'DELETE', target: string, body?: object): Promise<unknown> => {
-    const response = await pool.request({
-      method,
-      path: target,
-      headers: { authorization: `token ${token}` },
-      ...(body && { body: JSON.stringify(body) }),
-    })
-    const text = await response.body.text()
-    if (response.statusCode >= 300) throw new Error(`${method} ${target}: ${response.statusCode} ${text}`)
-    return text === '' ? undefined : JSON.parse(text)
-  }
+  const { call, close } = createHttp(`http://127.0.0.1:${port}`, { authorization: `token ${token}` })
   for (const giveUpAt = performance.now() + READY_TIMEOUT_MS; ; ) {
     try {
       await call('GET', '/api/status')
@@ -84,7 +73,7 @@ export async function startJupyter(): Promise<Subject> {
     name: 'jupyter-server',
     pid: child.pid ?? 0,
     async create() {
-      const { id } = (await call('POST', '/api/kernels', { name: 'python3' })) as { id: string }
+      const { id } = JSON.parse(await call('POST', '/api/kernels', { name: 'python3' })) as { id: string }
       const socket = new WebSocket(`ws://127.0.0.1:${port}/api/kernels/${id}/channels`, {
         headers: { authorization: `token ${token}` },
         perMessageDeflate: false,
@@ -94,7 +83,7 @@ export async function startJupyter(): Promise<Subject> {
     },
     settle: async () => {},
     async close() {
-      await pool.close()
+      await close()
       child.kill('SIGTERM')
       await once(child, 'exit')
       rmSync(home, { recursive: true, force: true })
@@ -102,11 +91,7 @@ export async function startJupyter(): Promise<Subject> {
   }
 }
 
-function toKernel(
-  id: string,
-  socket: WebSocket,
-  call: (method: 'POST' | 'DELETE', target: string) => Promise<unknown>,
-): Kernel {
+function toKernel(id: string, socket: WebSocket, call: Http['call']): Kernel {
   const session = randomUUID()
   const listeners = new Map<string, (message: Message, bytes: number) => void>()
   socket.on('message', (data: Buffer) => {

@@ -16,7 +16,7 @@ export interface LogEntry {
 }
 
 /** Characters kept behind the slowest reader: what a broken connection may have swallowed, and a new one asks for again. */
-export const STREAMED_TAIL = 16 * 1024 * 1024
+export const STREAMED_TAIL = 12 * 1024 * 1024
 /** The same where nobody has read yet. */
 const UNREAD_TAIL = 256 * 1024
 /** Characters a reader may be behind before the code has to wait. */

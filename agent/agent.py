@@ -4,13 +4,13 @@ import _signal as signal
 import _socket
 import os
 
-from . import messages, processes
+from . import evaluator, messages, processes
 from .changes import Changes
-from .evaluator import Evaluator
 from .frames import FrameError
 from .kernel import Kernel
 from .link import Link, LinkClosed
 from .poller import READ, WRITE, Poller
+from .rehearsal import rehearse
 from .ring import Ring
 from .stream import Handover, Stream
 from .terminal import Terminal
@@ -30,8 +30,9 @@ class Agent:
         self._poller = Poller()
         self._children = _watch_children()
         self._ring = Ring()
-        stateless = spec.get('stateless', False)
-        self._kernel = Kernel(self._ring, lambda: Evaluator(spec, lang_folder), Changes(self._work), stateless)
+        self._spec = spec
+        self._lang_folder = lang_folder
+        self._kernel = Kernel(self._ring, self._start_evaluator, Changes(self._work), spec.get('stateless', False))
 
     def run(self):
         """Never returns."""
@@ -57,6 +58,11 @@ class Agent:
                 os.read(self._children, 4096)
                 self._bury()
             self._flush()
+
+    def _start_evaluator(self):
+        started = evaluator.start(self._spec, self._lang_folder)
+        rehearse(self._poller, self._work)
+        return started
 
     def _accept(self):
         try:

@@ -15,24 +15,33 @@ from .stdin import Stdin
 CHANNEL_FD = 3
 
 
-class Evaluator:
+def start(spec, lang_folder):
     """Starts the evaluator that `spec` (the manifest's `evaluator`) tells of."""
+    ours, theirs = _socket.socketpair()
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    stdin = Stdin() if spec.get('stdin') == 'asks' else None
+    gc.freeze()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _become_evaluator(spec, lang_folder, theirs, stdin, out_write, err_write)
+    theirs.close()
+    os.close(out_write)
+    os.close(err_write)
+    return Evaluator(pid, ours, (Output('stdout', out_read), Output('stderr', err_read)), stdin)
 
-    def __init__(self, spec, lang_folder):
-        self._socket, theirs = _socket.socketpair()
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
-        self.stdin = Stdin() if spec.get('stdin') == 'asks' else None
-        gc.freeze()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _become_evaluator(spec, lang_folder, theirs, self.stdin, out_write, err_write)
-        theirs.close()
-        os.close(out_write)
-        os.close(err_write)
-        self._socket.setblocking(False)
-        self.outputs = (Output('stdout', out_read), Output('stderr', err_read))
+
+class Evaluator:
+    """The agent's ends of what leads to process `pid`."""
+
+    def __init__(self, pid, sock, outputs, stdin=None):
+        sock.setblocking(False)
+        self.pid = pid
+        self.outputs = outputs
+        self.stdin = stdin
         self.broken = False
+        self._socket = sock
         self._decoder = frames.FrameDecoder()
         self._outgoing = bytearray()
 

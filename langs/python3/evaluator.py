@@ -1,5 +1,6 @@
 """The python3 evaluator: runs what the agent sends, on the main thread, until the agent is gone."""
 
+import _socket
 import builtins
 import os
 import site
@@ -8,6 +9,7 @@ import time
 import types
 
 from cob_agent import frames
+from cob_agent.channel import Channel
 
 from . import interrupts, tracebacks
 from .asking import Asker
@@ -66,9 +68,14 @@ class Evaluator:
     def _rehearse(self):
         """Goes through an execution that leaves nothing behind: the first one of a session then takes no longer than others."""
         kept = self._runner, self._channel
-        self._runner, self._channel = Runner({}, Sources(), None), _Unheard()
-        self._execute(None, '0')
+        ours, theirs = _socket.socketpair()
+        theirs.sendall(frames.encode({'id': None, 'method': 'execute', 'params': {'code': '0'}}))
+        self._runner, self._channel = Runner({}, Sources(), None), Channel(ours)
+        message = self._channel.receive()
+        self._execute(message['id'], message['params']['code'])
         self._runner, self._channel = kept
+        ours.close()
+        theirs.close()
         del builtins._
 
     def _answer(self, request_id, method, params):
@@ -150,15 +157,6 @@ class Evaluator:
         self._streams.restore()
         self._asker.restore()
         self._display.restore()
-
-
-class _Unheard:
-    """A channel whose messages are made and go nowhere."""
-
-    mine = True
-
-    def send(self, message):
-        frames.encode(message)
 
 
 def _guarded(action):

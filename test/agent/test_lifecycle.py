@@ -113,6 +113,19 @@ print(pids[0], os.read(read, 20).decode(), os.getpid())'''
         self.assertEqual(self.run_code('1').value, '1')
 
 
+class RehearsalTest(AgentCase):
+    def faults(self):
+        """Pages that the agent got so far, those among them of which it had to make its own copy (proc_pid_stat(5), minflt)."""
+        return int(Path(f'/proc/{self.process.pid}/stat').read_text().rpartition(') ')[2].split()[7])
+
+    def test_the_first_execution_finds_its_memory_ready(self):
+        for _ in range(2):
+            before = self.faults()
+            self.assertEqual(self.run_code('1 + 1').value, '2')
+            self.assertLess(self.faults() - before, 20)
+            self.request('restart')
+
+
 class DeathTest(AgentCase):
     def test_death_is_told_after_the_last_output(self):
         result = self.run_code('import os; print("bye"); display(1); print("now"); os._exit(7)')

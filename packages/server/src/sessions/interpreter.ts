@@ -132,6 +132,12 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       await within(timeoutMs, attached.request('configure', { environ: { ...options.environ } }))
     hear = (act) => act()
     for (const act of early) act()
+    // Whoever waits for the session need not wait for its figures.
+    setImmediate(() => void sample().catch(() => {}))
+  }
+  const sample = async (): Promise<Usage> => {
+    if (sandbox && !isOver) usage = await backend.usage(sandbox)
+    return usage
   }
   const started = (): AgentLink => {
     if (!link) throw new Error('the interpreter is not started')
@@ -254,10 +260,7 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       if (!sandbox || isOver) throw new Error('the sandbox is gone')
       return backend.freeMemory(sandbox)
     },
-    async sample() {
-      if (sandbox && !isOver) usage = await backend.usage(sandbox)
-      return usage
-    },
+    sample,
     async peakMemory() {
       return sandbox ? backend.peakMemory(sandbox) : 0
     },

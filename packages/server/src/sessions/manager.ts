@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import type { CreateKernel, RunCode } from '@cob/protocol'
 import type { Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
@@ -135,7 +135,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
     if (!held.take(environCharacters)) throw CobError.of('too-much-held', {}, { retryAfterS: 1 })
     const session = build(owner, {
       id: createKernelId(),
-      token: request.clientSessionToken ?? randomBytes(16).toString('base64url'),
+      token: request.clientSessionToken ?? randomUUID(),
       lang,
       limits,
       environ: request.environ ?? {},

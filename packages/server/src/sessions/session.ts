@@ -87,7 +87,7 @@ export class Session {
   readonly #queryDeadline: ReturnType<typeof createDeadline>
   #lastOutputAt = this.#createdAt
   #lastQueryAt = this.#createdAt
-  #sampledAt = 0
+  #sampledAt = Number.NEGATIVE_INFINITY
   #outputBytes = 0
   #state: SessionState = 'starting'
   #restarting: Promise<void> | undefined

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test'
 import { NO_LIMITS } from '@cob/protocol'
 import { createKey } from './key.ts'
 import { createMasterKeyOpener } from './master-key.ts'
+import { SESSION_TABLES } from './sqlite-session-store.ts'
 import { createSqliteStore } from './sqlite-store.ts'
 import type { Key, Store } from './store.ts'
 
@@ -135,6 +136,36 @@ test('a secret put into the row of another key cannot be read', (t) => {
   const again = open(file)
   assert.throws(() => again.findKey('AKIAEXAMPLE'))
   again.close()
+})
+
+test('sessions and executions that an earlier version recorded are there', (t) => {
+  const file = newFile(t)
+  writeOldDatabase(file)
+  const db = new DatabaseSync(file)
+  db.exec(`${SESSION_TABLES}; PRAGMA user_version = 3`)
+  db.exec(
+    `INSERT INTO sessions VALUES ('a', 'AKIAOLD', 1, 1.5, '{"token":"of a"}'), ('b', 'AKIAOLD', 2, 2.5, '{"token":"of b"}')`,
+  )
+  db.exec(`INSERT INTO executions VALUES ('b', 7, '{"id":"seventh"}')`)
+  db.close()
+  const store = open(file)
+  const found = store.sessions.liveSessions()
+  const [first] = found
+  assert.ok(first)
+  assert.deepEqual(
+    found.map(({ session, executions }) => [
+      session.kernelId,
+      session.token,
+      session.usedAt,
+      executions.length,
+    ]),
+    [
+      ['a', 'of a', 1.5, 0],
+      ['b', 'of b', 2.5, 1],
+    ],
+  )
+  assert.throws(() => store.sessions.addSession(first.session), /UNIQUE/)
+  store.close()
 })
 
 test('a file of a newer version, or of something else, is refused by name and left as it was', (t) => {

@@ -76,8 +76,7 @@ export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
       const stands = (resource: Resource | undefined): boolean =>
         resource !== undefined && standing?.[LIMIT_OF[resource]] === limits[LIMIT_OF[resource]]
       for (const { dir, controllers } of parts) {
-        for (const controller of controllers)
-          if (!stands(controller.resource)) controller.limit(dir, limits)
+        for (const controller of controllers) if (!stands(controller.resource)) controller.limit(dir, limits)
       }
       standing = limits
     },

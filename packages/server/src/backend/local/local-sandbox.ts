@@ -60,6 +60,8 @@ export type LocalSandboxSource =
 /** The outer bubblewrap process. */
 interface Outer {
   readonly pid: number
+  /** Undefined where it had ended before it could be told. */
+  readonly identity: Identity | undefined
   kill(): void
   hasEnded(): boolean
 }
@@ -76,7 +78,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
   let uid: number | undefined
   let cgroup: Cgroup | undefined
   let outer: Outer | undefined
-  let egress: { readonly pid: number; end(): Promise<void> } | undefined
+  let egress: { readonly identity: Identity | undefined; end(): Promise<void> } | undefined
   let inner: Identity | undefined
   let limits = adopted?.limits ?? host.unassignedLimits
   let lastUsage: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
@@ -109,7 +111,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     } finally {
       listening.close()
     }
-    outer = { pid: held.pid, kill: held.kill, hasEnded: () => ended }
+    outer = { pid: held.pid, identity: identify(held.pid), kill: held.kill, hasEnded: () => ended }
     void held.exited.then(hasExited)
     assertWanted()
     await cgroup.join(held.pid)
@@ -136,11 +138,16 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
       })),
     )
     const { outer: first, inner: agent, egress: carrier } = described
-    outer = { pid: first.pid, kill: () => killSame(first), hasEnded: () => !isAlive(first) }
+    outer = {
+      pid: first.pid,
+      identity: first,
+      kill: () => killSame(first),
+      hasEnded: () => !isAlive(first),
+    }
     inner = agent
     if (carrier)
       egress = {
-        pid: carrier.pid,
+        identity: carrier,
         async end() {
           killSame(carrier)
         },
@@ -166,7 +173,8 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
       throw new Error('the network namespace could not be made')
     })
     await Promise.race([held.hasNetwork, died])
-    egress = await openEgress({ pid: held.pid, join, endWithServer: host.bubblewrap.dieWithParent })
+    const opened = await openEgress({ pid: held.pid, join, endWithServer: host.bubblewrap.dieWithParent })
+    egress = { identity: identify(opened.pid), end: opened.end }
     return currentEgressRules()
   }
 
@@ -254,9 +262,8 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     peakMemory: () => Math.max(usage().memoryBytes, cgroup?.peakBytes() ?? 0),
     freeMemory: () => limits.memoryBytes - usage().memoryBytes + (cgroup?.cachedBytes() ?? 0),
     describe() {
-      const first = outer && identify(outer.pid)
-      const carrier = egress && identify(egress.pid)
-      if (host.bubblewrap.dieWithParent || !first || !inner || !cgroup || cgroup.parts.length === 0)
+      const first = outer?.identity
+      if (ended || host.bubblewrap.dieWithParent || !first || !inner || !cgroup || cgroup.parts.length === 0)
         return undefined
       return {
         id,
@@ -265,7 +272,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
         isolation,
         outer: first,
         inner,
-        egress: carrier ?? null,
+        egress: egress?.identity ?? null,
         cgroups: cgroup.parts.map(({ dir, controllers }) => ({
           dir,
           controllers: controllers.map(nameController),

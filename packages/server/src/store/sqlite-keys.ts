@@ -6,8 +6,6 @@ import type { Vault } from './vault.ts'
 
 /** Keys kept decrypted, so that a request needs no decryption; beyond, all are forgotten. */
 const MAX_CACHED = 10_000
-/** For so long it is not asked again whether another process has changed one, which would be a sixteenth of the work for an execution. */
-const FRESH_MS = 10
 
 type KeyStore = Pick<Store, 'addKey' | 'findKey' | 'listKeys' | 'changeKey'>
 
@@ -27,11 +25,7 @@ export function createSqliteKeys(db: DatabaseSync, vault: Vault): KeyStore {
 
   const cached = new Map<string, Key>()
   let version: unknown
-  let askedAt = Number.NEGATIVE_INFINITY
   const forgetOthers = (): void => {
-    const now = performance.now()
-    if (now - askedAt < FRESH_MS) return
-    askedAt = now
     const current = dataVersion.get()?.data_version
     if (current !== version || cached.size >= MAX_CACHED) cached.clear()
     version = current

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import type { CreateKernel, RunCode } from '@cob/protocol'
+import type { CreateKernel, Network, RunCode } from '@cob/protocol'
 import type { Sandbox } from '../backend/backend.ts'
 import { CobError } from '../errors.ts'
 import type { Lang } from '../langs/lang.ts'
@@ -133,7 +133,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       .flat()
       .join('').length
     if (!held.take(environCharacters)) throw CobError.of('too-much-held', {}, { retryAfterS: 1 })
-    const session = build(owner, {
+    const session = build(owner, quota.network, {
       id: createKernelId(),
       token: request.clientSessionToken ?? randomUUID(),
       lang,
@@ -177,11 +177,12 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
 
   const build = (
     owner: Owner,
+    network: Network,
     own: Pick<SessionOptions, 'id' | 'token' | 'lang' | 'limits' | 'environ'>,
   ): Session =>
     new Session({
       ...own,
-      take: () => pool.take(own.lang, options.quotaOf(owner).network),
+      take: () => pool.take(own.lang, network),
       processes: options.maxProcesses,
       maxQueued: options.maxQueued,
       maxUploadBytes: options.maxUploadBytes,
@@ -324,7 +325,8 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
         accounting,
         bury: (kernelId, owner, ending) => bury(kernelId, owner, ending, [], true),
         resume({ kernelId: id, owner, token, limits }, lang, account) {
-          const session = build(owner, { id, token, lang, limits, environ: {} })
+          const { network } = options.quotaOf(owner)
+          const session = build(owner, network, { id, token, lang, limits, environ: {} })
           enter({ owner, session, started: Promise.resolve(), account })
           return session
         },

@@ -75,9 +75,12 @@ export function openCgroup(parts: readonly CgroupBase[]): Cgroup {
     async limit(limits) {
       const stands = (resource: Resource | undefined): boolean =>
         resource !== undefined && standing?.[LIMIT_OF[resource]] === limits[LIMIT_OF[resource]]
-      for (const { dir, controllers } of parts) {
-        for (const controller of controllers) if (!stands(controller.resource)) controller.limit(dir, limits)
-      }
+      const missing = parts.flatMap(({ dir, controllers }) =>
+        controllers.flatMap((each) => (stands(each.resource) ? [] : [{ dir, controller: each }])),
+      )
+      // After one that fails nobody knows which stand.
+      standing = undefined
+      for (const { dir, controller } of missing) controller.limit(dir, limits)
       standing = limits
     },
     isThere: () => parts.every(({ dir }) => existsSync(dir)),

@@ -60,8 +60,6 @@ export type LocalSandboxSource =
 /** The outer bubblewrap process. */
 interface Outer {
   readonly pid: number
-  /** Undefined where it had ended before it could be told. */
-  readonly identity: Identity | undefined
   kill(): void
   hasEnded(): boolean
 }
@@ -78,8 +76,10 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
   let uid: number | undefined
   let cgroup: Cgroup | undefined
   let outer: Outer | undefined
-  let egress: { readonly identity: Identity | undefined; end(): Promise<void> } | undefined
+  let egress: { readonly pid: number; end(): Promise<void> } | undefined
   let inner: Identity | undefined
+  /** Of a sandbox that another process could take over. */
+  let identities: Pick<LocalDescription, 'outer' | 'inner' | 'egress'> | undefined
   let limits = adopted?.limits ?? host.unassignedLimits
   let lastUsage: Usage = { memoryBytes: 0, cpuMs: 0, oomKills: 0, processes: 0 }
 
@@ -111,7 +111,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     } finally {
       listening.close()
     }
-    outer = { pid: held.pid, identity: identify(held.pid), kill: held.kill, hasEnded: () => ended }
+    outer = { pid: held.pid, kill: held.kill, hasEnded: () => ended }
     void held.exited.then(hasExited)
     assertWanted()
     await cgroup.join(held.pid)
@@ -120,6 +120,8 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     assertWanted()
     const { innerPid } = await held.release(rules)
     inner = identify(innerPid)
+    const first = identify(held.pid)
+    if (inner && first) identities = { outer: first, inner, egress: (egress && identify(egress.pid)) ?? null }
     assertWanted()
     if (inner) await host.limitTerminals?.(inner)
     assertWanted()
@@ -138,16 +140,12 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
       })),
     )
     const { outer: first, inner: agent, egress: carrier } = described
-    outer = {
-      pid: first.pid,
-      identity: first,
-      kill: () => killSame(first),
-      hasEnded: () => !isAlive(first),
-    }
+    outer = { pid: first.pid, kill: () => killSame(first), hasEnded: () => !isAlive(first) }
     inner = agent
+    identities = { outer: first, inner: agent, egress: carrier }
     if (carrier)
       egress = {
-        identity: carrier,
+        pid: carrier.pid,
         async end() {
           killSame(carrier)
         },
@@ -173,8 +171,7 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
       throw new Error('the network namespace could not be made')
     })
     await Promise.race([held.hasNetwork, died])
-    const opened = await openEgress({ pid: held.pid, join, endWithServer: host.bubblewrap.dieWithParent })
-    egress = { identity: identify(opened.pid), end: opened.end }
+    egress = await openEgress({ pid: held.pid, join, endWithServer: host.bubblewrap.dieWithParent })
     return currentEgressRules()
   }
 
@@ -262,17 +259,14 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     peakMemory: () => Math.max(usage().memoryBytes, cgroup?.peakBytes() ?? 0),
     freeMemory: () => limits.memoryBytes - usage().memoryBytes + (cgroup?.cachedBytes() ?? 0),
     describe() {
-      const first = outer?.identity
-      if (ended || host.bubblewrap.dieWithParent || !first || !inner || !cgroup || cgroup.parts.length === 0)
+      if (ended || host.bubblewrap.dieWithParent || !identities || !cgroup || cgroup.parts.length === 0)
         return undefined
       return {
         id,
         uid: uid ?? null,
         network,
         isolation,
-        outer: first,
-        inner,
-        egress: egress?.identity ?? null,
+        ...identities,
         cgroups: cgroup.parts.map(({ dir, controllers }) => ({
           dir,
           controllers: controllers.map(nameController),

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Controller, createCgroup, readPids, removeGroup } from './cgroup.ts'
+import { type Controller, createCgroup, openCgroup, readPids, removeGroup } from './cgroup.ts'
 import { findOwnCgroups } from './cgroup-probe.ts'
 import { CGROUP_V2_CONTROLLERS, delegateControllers, SERVER_LEAF } from './cgroup-v2.ts'
 
@@ -65,6 +65,21 @@ test('a v2 memory limit below what is in use is refused, as the kernel would kil
   const cached = makeFiles({ ...files, 'memory.stat': `active_file 0\ninactive_file ${used}\n` })
   controller('memory').limit(cached, LIMITS)
   for (const dir of [held, cached]) rmSync(dir, { recursive: true })
+})
+
+test('limits that stand are not written again, but all of them after one that failed', async () => {
+  const dir = makeFiles({ 'memory.current': '4096\n', 'memory.stat': 'active_file 0\ninactive_file 0\n' })
+  const names = { memory: 'memory.max', pids: 'pids.max', cpu: 'cpu.weight' }
+  const group = openCgroup([{ dir, controllers: Object.keys(names).map(controller) }])
+  const read = (): string[] => Object.values(names).map((name) => readFileSync(join(dir, name), 'utf8'))
+  await group.limit(LIMITS)
+  for (const name of Object.values(names)) writeFileSync(join(dir, name), 'as it was')
+  await group.limit({ ...LIMITS, cpuWeight: 77 })
+  assert.deepEqual(read(), ['as it was', 'as it was', '77'])
+  await assert.rejects(group.limit({ ...LIMITS, memoryBytes: 1024 }), /already uses 4096 bytes/)
+  await group.limit({ ...LIMITS, cpuWeight: 77 })
+  assert.deepEqual(read(), [String(LIMITS.memoryBytes), '9', '77'])
+  rmSync(dir, { recursive: true })
 })
 
 test('on a real v2 hierarchy the server makes room for itself and hands a controller down', async (context) => {

@@ -100,7 +100,7 @@ test('a WebSocket that nobody decides about is not kept', async (t) => {
   await closed
 })
 
-test('a key that is disabled ends what was opened with it: terminals, events of the session, streams of code', async (t) => {
+test('a key that is disabled ends what was begun with it: terminals, events of the session, streams of code, uploads', async (t) => {
   // Time enough for an answer to a ping on a busy machine: who gives none is cut off.
   const hasty = await startHttp({ bounds: { pingMs: 300 } })
   t.after(() => hasty.close())
@@ -114,11 +114,20 @@ test('a key that is disabled ends what was opened with it: terminals, events of 
     body: '{"code": "hang"}',
   }
   const stream = await fetch(`${hasty.url}/v1/kernel/${own}`, post)
+  const upload = open(hasty)
+  const file = `PUT /v1/kernel/${own}/files/a.bin`
+  const head = [`Authorization: ${BEARER}`, 'Content-Length: 9', 'Expect: 100-continue']
+  upload.write(requestHead(hasty, file, ...head))
+  await once(upload, 'data')
+  upload.write('only a')
+  const broken = closing(upload)
+  upload.once('end', () => upload.end()).resume()
   const closed = sockets.map((socket) => once(socket, 'close'))
   hasty.store.changeKey(KEY.accessKey, (key) => ({ ...key, disabledAt: 1 }))
   for (const [code, reason] of await Promise.all(closed))
     assert.deepEqual([code, String(reason)], [1008, 'the key is disabled'])
   await assert.rejects(stream.text())
+  await broken
 })
 
 test('a terminal whose shell reads nothing is kept, and obeys what is no typing', async (t) => {

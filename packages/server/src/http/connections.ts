@@ -26,7 +26,7 @@ export interface ConnectionBounds {
   readonly answerMs: number
   /** ms of silence in a stream of events until something is sent that means nothing. */
   readonly heartbeatMs: number
-  /** ms between two looks whether the client of a WebSocket is there, and who has a WebSocket or a stream of events still may. */
+  /** ms between two looks whether the client of a WebSocket is there, and who is being answered still may be. */
   readonly pingMs: number
   /** ms a connection without a request is kept. */
   readonly keepAliveMs: number

@@ -26,6 +26,7 @@ import type { MetricsAccess } from './metrics-access.ts'
 import { observeRequests } from './observed-requests.ts'
 import { describeAll, describeRoute, openapi } from './openapi.ts'
 import { createErrorHandler } from './problem.ts'
+import { endRevoked } from './revocation.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { authorizeRoutes } from './routes/authorize.ts'
 import { executionRoutes } from './routes/executions.ts'
@@ -151,6 +152,7 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     request.body = parseBody(request)
     bodies.release(request)
   })
+  endRevoked(app, { isWelcome: admission.isWelcome, everyMs: bounds.pingMs, logger })
   app.addHook('onSend', async (request, reply, payload) => {
     admission.showAllowance(request, reply)
     // Signing clients of 2016 fail on an answer without these two, which a 204 need not have.
@@ -175,14 +177,13 @@ export function createHttpServer(options: HttpServerOptions): FastifyInstance {
     transformStaticCSP: (policy) => policy.replace(/\s*upgrade-insecure-requests;/, ''),
   })
   acceptWebSockets(app, bounds.requestMs)
-  const watched = { ...options, bounds, isWelcome: admission.isWelcome }
   app.register(healthRoutes, options)
   app.register(authorizeRoutes, options)
   app.register(langRoutes, options)
   app.register(kernelRoutes, options)
-  app.register(executionRoutes, watched)
+  app.register(executionRoutes, { ...options, bounds })
   app.register(fileRoutes, { ...options, bodies })
-  app.register(streamRoutes, watched)
+  app.register(streamRoutes, { ...options, bounds, isWelcome: admission.isWelcome })
   app.register(adminRoutes, options)
   app.register(otherMethods)
   return app

@@ -27,23 +27,16 @@ const EVENTS = Object.fromEntries(EVENT_TYPES.map((type) => [type, { schema: exe
 
 interface ExecutionRoutesOptions {
   readonly sessions: Sessions
-  readonly bounds: Pick<ConnectionBounds, 'heartbeatMs' | 'pingMs'>
-  /** Whether the key with this access key is still good. */
-  readonly isWelcome: (owner: string) => boolean
+  readonly bounds: Pick<ConnectionBounds, 'heartbeatMs'>
 }
 
 /** Running code, and all that concerns code that runs (spec/api.md, "Running code"). */
 export async function executionRoutes(
   app: FastifyInstance,
-  { sessions, bounds, isWelcome }: ExecutionRoutesOptions,
+  { sessions, bounds }: ExecutionRoutesOptions,
 ): Promise<void> {
   const routes = app.withTypeProvider<ZodTypeProvider>()
-  const sendEvents = (
-    owner: string,
-    reply: FastifyReply,
-    type: EventType,
-    source: EventSource,
-  ): FastifyReply => {
+  const sendEvents = (reply: FastifyReply, type: EventType, source: EventSource): FastifyReply => {
     reply.headers({
       'content-type': type === 'text/event-stream' ? `${type}; charset=utf-8` : type,
       'x-execution-id': source.executionId,
@@ -51,13 +44,7 @@ export async function executionRoutes(
       'x-accel-buffering': 'no',
     })
     reply.raw.once('pipe', () => reply.raw.flushHeaders())
-    const stream = toEventStream(source, type, bounds.heartbeatMs)
-    // Who comes back is told so.
-    const timer = setInterval(() => {
-      if (!isWelcome(owner)) stream.destroy(new Error('the key is disabled'))
-    }, bounds.pingMs)
-    stream.once('close', () => clearInterval(timer))
-    return reply.send(stream)
+    return reply.send(toEventStream(source, type, bounds.heartbeatMs))
   }
 
   routes.post(
@@ -80,8 +67,7 @@ export async function executionRoutes(
     },
     async ({ owner, params: { id }, body, headers }, reply) => {
       const type = negotiate(headers.accept, [JSON_TYPE, ...EVENT_TYPES])
-      if (type !== JSON_TYPE)
-        return sendEvents(owner, reply, type, sessions.follow(owner, toKernelId(id), body))
+      if (type !== JSON_TYPE) return sendEvents(reply, type, sessions.follow(owner, toKernelId(id), body))
       const waitS = parseWaitS(headers.prefer)
       const waitMs = waitS === undefined ? undefined : waitS * 1000
       const closed = closing(reply)
@@ -138,7 +124,7 @@ export async function executionRoutes(
       // An EventSource comes back for ever unless it is told that there is no more (HTML, 9.2).
       if (type === 'text/event-stream' && after !== undefined && after > 0 && isRead(source))
         return reply.code(204).send(null)
-      return sendEvents(owner, reply, type, source)
+      return sendEvents(reply, type, source)
     },
   )
   for (const [url, params] of [

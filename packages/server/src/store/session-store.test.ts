@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { DatabaseSync } from 'node:sqlite'
 import { beforeEach, test } from 'node:test'
 import type { ExecutionRecord, SessionRecord, SessionStore } from './session-store.ts'
-import { createSqliteSessionStore, SESSION_TABLES } from './sqlite-session-store.ts'
+import { createSqliteSessionStore, SESSION_TABLES, SESSIONS_AS_ROWS } from './sqlite-session-store.ts'
 
 const SESSION: SessionRecord = {
   kernelId: 'TSSJT2Z4SnmQhxjWMnJljg',
@@ -37,6 +37,7 @@ let store: SessionStore
 beforeEach(() => {
   const db = new DatabaseSync(':memory:')
   db.exec(SESSION_TABLES)
+  db.exec(SESSIONS_AS_ROWS)
   store = createSqliteSessionStore(db)
 })
 

@@ -3,13 +3,14 @@ import type { EndReason } from '@cob/protocol'
 import type { ExecutionRecord, SessionRecord, SessionStore, TombstoneRecord } from './session-store.ts'
 import { inTransaction } from './sqlite-transaction.ts'
 
-export const SESSION_TABLES = `
-  CREATE TABLE sessions (
+const SESSION_COLUMNS = `
     kernel_id TEXT PRIMARY KEY,
     owner TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     used_at REAL NOT NULL,
-    fields TEXT NOT NULL
+    fields TEXT NOT NULL`
+export const SESSION_TABLES = `
+  CREATE TABLE sessions (${SESSION_COLUMNS}
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE executions (
     kernel_id TEXT NOT NULL,
@@ -24,10 +25,17 @@ export const SESSION_TABLES = `
     at INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX tombstones_by_time ON tombstones (at)`
+/** What became of them: rows of more than a quarter of a page are better off in a table of their own than in an index. */
+export const SESSIONS_AS_ROWS = `
+  ALTER TABLE sessions RENAME TO old_sessions;
+  CREATE TABLE sessions (${SESSION_COLUMNS}
+  ) STRICT;
+  INSERT INTO sessions SELECT * FROM old_sessions;
+  DROP TABLE old_sessions`
 
 type Row = Record<string, SQLOutputValue>
 
-/** In a database with {@link SESSION_TABLES}, on the connection of the keys: one more would make them forget what they keep decrypted. */
+/** In a database with {@link SESSION_TABLES} and {@link SESSIONS_AS_ROWS}, on the connection of the keys: one more would make them forget what they keep decrypted. */
 export function createSqliteSessionStore(db: DatabaseSync): SessionStore {
   const addSession = db.prepare('INSERT INTO sessions VALUES (?, ?, ?, ?, ?)')
   const useSession = db.prepare('UPDATE sessions SET used_at = ? WHERE kernel_id = ?')

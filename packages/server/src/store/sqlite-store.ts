@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { OpenMasterKey } from './master-key.ts'
 import { createSqliteAudit } from './sqlite-audit.ts'
 import { createSqliteKeys } from './sqlite-keys.ts'
-import { createSqliteSessionStore, SESSION_TABLES } from './sqlite-session-store.ts'
+import { createSqliteSessionStore, SESSION_TABLES, SESSIONS_AS_ROWS } from './sqlite-session-store.ts'
 import { createSqliteUsage } from './sqlite-usage.ts'
 import { forgetOld, openVault, sealSecrets } from './sqlite-vault.ts'
 import type { Store } from './store.ts'
@@ -60,17 +60,7 @@ const MIGRATIONS: readonly Migration[] = [
      outcome TEXT NOT NULL
    ) STRICT;
    CREATE INDEX audit_by_time ON audit (at)`,
-  // Rows of more than a quarter of a page are better off in a table of their own than in an index.
-  `ALTER TABLE sessions RENAME TO old_sessions;
-   CREATE TABLE sessions (
-     kernel_id TEXT PRIMARY KEY,
-     owner TEXT NOT NULL,
-     created_at INTEGER NOT NULL,
-     used_at REAL NOT NULL,
-     fields TEXT NOT NULL
-   ) STRICT;
-   INSERT INTO sessions SELECT * FROM old_sessions;
-   DROP TABLE old_sessions`,
+  SESSIONS_AS_ROWS,
 ]
 /** How long another process that writes is waited for: while a server serves, everybody waits with it. */
 const BUSY_TIMEOUT_MS = { start: 5000, serving: 50 } as const

@@ -19,7 +19,8 @@ import { createReaper } from './reaper.ts'
 import { Session, type SessionOptions } from './session.ts'
 import type { EventSource, Owner, Sessions } from './sessions.ts'
 import { isEnding } from './state.ts'
-import { createTombstones, type Ending, goneError, KEEP_MS } from './tombstones.ts'
+import { createTombstones, type Ending, goneError } from './tombstones.ts'
+import { createUseRecorder } from './use-recorder.ts'
 import { createWarmPool, type WarmPoolOptions } from './warm-pool.ts'
 
 export interface SessionsOptions extends WarmPoolOptions {
@@ -70,7 +71,6 @@ interface Entry {
 }
 
 const NO_CAPACITY_RETRY_S = 5
-const DROP_TOMBSTONES_EVERY_MS = 60_000
 
 /** All sessions of this server: who owns which, and how many there may be. */
 export function createSessions(options: SessionsOptions): SessionsOwner {
@@ -79,13 +79,13 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
   const tombstones = createTombstones(store?.tombstones() ?? [])
   const holdings = createHoldings(options.maxHeldCharacters)
   const pool = createWarmPool(options)
+  const recordUse = createUseRecorder(options)
   const now = options.now ?? Date.now
   const accounting = createAccounting({ ...options, now })
   const cpuQuota = createCpuQuota({ ...options, accounting, now })
   const drain = createDrain({ count: () => entries.size, onDone: () => options.onDrained?.() })
   let closing = false
   let isLeaving = false
-  let tombstonesDroppedAt = 0
 
   const isLive = ({ session }: Entry): boolean => !isEnding(session.state)
   const ownedBy = (owner: Owner): Entry[] => [...entries.values()].filter((entry) => entry.owner === owner)
@@ -201,21 +201,6 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
       checkCpu: () => cpuQuota.check(owner),
     })
 
-  const recordUse = (): void => {
-    const used = [...entries.values()]
-      .map(({ session }) => session.dueUse())
-      .filter((use) => use !== undefined)
-    try {
-      if (used.length > 0) store?.useSessions(used)
-      for (const use of used) use.written()
-      if (performance.now() - tombstonesDroppedAt < DROP_TOMBSTONES_EVERY_MS) return
-      tombstonesDroppedAt = performance.now()
-      store?.dropTombstones(Date.now() - KEEP_MS)
-    } catch (err) {
-      logger.error({ err }, 'The use of sessions could not be recorded.')
-    }
-  }
-
   const resolveLang = async (name: string): Promise<Lang> => {
     const found = options.langs.find(name)
     if (!found) throw CobError.of('unknown-lang', { lang: name, known: options.langs.names().join(', ') })
@@ -246,7 +231,7 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
         account?.charge(session.cpuMs)
       }
       cpuQuota.enforce(live)
-      recordUse()
+      recordUse([...entries.values()].map(({ session }) => session))
     },
     observer: options.observer,
     logger: logger,

@@ -100,7 +100,7 @@ export default {
       'sessions',
       'Sessions know ports, the channel and kernel types; neither HTTP nor bubblewrap.',
       `^${server}/sessions/`,
-      `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/session-store|store/usage|langs/lang)\\.ts|${leaves}`,
+      `^packages/protocol/|^${server}/(sessions|channel)/|^${server}/(backend/backend|store/(session-store|usage|patient-writer)|langs/lang)\\.ts|${leaves}`,
     ),
     only(
       'self-test',
@@ -112,7 +112,7 @@ export default {
       'fronts',
       'A front calls sessions, and divides memory as they do; it reaches no backend and no channel.',
       `^${server}/http/`,
-      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|terminals|holdings)\\.ts|^${server}/langs/lang\\.ts|^${server}/access/|^${server}/store/(store|key)\\.ts|${leaves}`,
+      `^packages/protocol/|^${server}/http/|^${server}/sessions/(sessions|files|event-log|terminals|holdings)\\.ts|^${server}/langs/lang\\.ts|^${server}/access/|^${server}/store/(store|key|audit|patient-writer)\\.ts|${leaves}`,
     ),
     only(
       'cli',

@@ -4,7 +4,7 @@ import { createKeys } from '../packages/server/src/access/keys.ts'
 import { createHttpServer } from '../packages/server/src/http/server.ts'
 import { createMetrics } from '../packages/server/src/observe/metrics.ts'
 import type { Sessions } from '../packages/server/src/sessions/sessions.ts'
-import { createSqliteStore } from '../packages/server/src/store/sqlite-store.ts'
+import { createTemporaryStore } from '../test/support/temporary-store.ts'
 
 /** `openapi.json`, from the schemas that check requests. No request is made, so the sessions need not be there. */
 export async function openapiDocument(): Promise<string> {
@@ -12,7 +12,7 @@ export async function openapiDocument(): Promise<string> {
   const { version } = JSON.parse(
     readFileSync(new URL('../packages/server/package.json', import.meta.url), 'utf8'),
   ) as { version: string }
-  const store = createSqliteStore(':memory:', () => ({ bytes: Buffer.alloc(32), source: 'none' }))
+  const store = createTemporaryStore()
   const app = createHttpServer({
     sessions: {} as Sessions,
     langs: { find: () => undefined, list: async () => [], names: () => [] },

@@ -4,13 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, test } from 'node:test'
 import { NO_LIMITS } from '@cob/protocol'
 import { createKey, openStore } from '@cob/server'
 import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { footprint } from '../support/footprint.ts'
 import { type Internet, openInternet } from '../support/internet.ts'
+import { recordedSandbox } from '../support/restarting-server.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
 import { warmSettled } from '../support/warm.ts'
 
@@ -220,9 +220,6 @@ threading.Thread(target=lambda: listening.accept()[0].sendall(b'the other'), dae
 
   /** The process that carries a session's traffic. */
   function carrierOf(id: string): number {
-    const db = new DatabaseSync(path.join(dataDir, 'cob.db'), { readOnly: true })
-    const row = db.prepare('SELECT fields FROM sessions WHERE kernel_id = ?').get(id)
-    db.close()
-    return JSON.parse(String(row?.fields)).sandbox.egress.pid
+    return recordedSandbox(dataDir, id)?.egress?.pid ?? 0
   }
 })

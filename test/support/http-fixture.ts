@@ -10,7 +10,7 @@ import { createKey } from '../../packages/server/src/store/key.ts'
 import type { Key, Store } from '../../packages/server/src/store/store.ts'
 import { createFakeBackend, type FakeBackend } from './fake-backend.ts'
 import { createFakeLangs, createFakeSessions } from './fake-sessions.ts'
-import { createMemoryStore } from './memory-store.ts'
+import { createTemporaryStore } from './temporary-store.ts'
 
 export const KEY = { accessKey: 'AKIAEXAMPLE', secretKey: 'a-secret-of-the-tests' }
 export const BEARER = `Bearer ${KEY.accessKey}:${KEY.secretKey}`
@@ -32,7 +32,7 @@ export interface HttpFixture {
 export async function startHttp(overrides: Partial<HttpServerOptions> = {}): Promise<HttpFixture> {
   const { logger = pino({ level: 'silent' }) } = overrides
   const backend = createFakeBackend()
-  const store = createMemoryStore()
+  const store = createTemporaryStore()
   const addKey = (accessKey: string, more: Partial<Key> = {}): void =>
     store.addKey({ ...createKey(), ...KEY, createdAt: 0, accessKey, ...more })
   addKey(KEY.accessKey)

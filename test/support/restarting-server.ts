@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import type { ExecutionEvent } from '@cob/protocol'
+import { createSessionFiles } from '../../packages/server/src/store/session-files.ts'
 import { type ApiClient, createApiClient } from './api-client.ts'
 import { resumeEvents } from './events.ts'
 import { type Footprint, footprint } from './footprint.ts'
@@ -37,6 +37,16 @@ export interface RecordedSandbox {
   readonly outer: { readonly pid: number }
   readonly inner: { readonly pid: number }
   readonly cgroups: readonly { readonly dir: string }[]
+  /** Where it has a network. */
+  readonly egress: { readonly pid: number } | null
+}
+
+/** Of a session that a server with this data folder has recorded. */
+export function recordedSandbox(dataDir: string, kernel: string): RecordedSandbox | undefined {
+  const files = createSessionFiles(path.join(dataDir, 'sessions'))
+  const found = files.liveSessions().find(({ session }) => session.kernelId === kernel)
+  files.close()
+  return found?.session.sandbox as RecordedSandbox | undefined
 }
 
 /** `wrapper`: a command that runs the server. */
@@ -93,15 +103,7 @@ export function createRestartingServer(
     },
     end,
     footprint: () => footprint(dataDir, running(server).pid),
-    recorded(kernel) {
-      const db = new DatabaseSync(path.join(dataDir, 'cob.db'), { readOnly: true })
-      try {
-        const row = db.prepare('SELECT fields FROM sessions WHERE kernel_id = ?').get(kernel)
-        return row && JSON.parse(String(row.fields)).sandbox
-      } finally {
-        db.close()
-      }
-    },
+    recorded: (kernel) => recordedSandbox(dataDir, kernel),
     log: () => running(server).log(),
     async close() {
       if (server) await end('SIGINT')

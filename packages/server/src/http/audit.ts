@@ -2,6 +2,8 @@ import type { AuditAction } from '@cob/protocol'
 import type { FastifyInstance } from 'fastify'
 import { CobError } from '../errors.ts'
 import type { Logger } from '../observe/logger.ts'
+import type { AuditRecord } from '../store/audit.ts'
+import { createPatientWriter } from '../store/patient-writer.ts'
 import type { Store } from '../store/store.ts'
 
 declare module 'fastify' {
@@ -26,9 +28,16 @@ export interface AuditOptions {
 
 /** Longest id that is written down, in characters: it may be whatever a client sent. */
 const MAX_TARGET = 128
+/** How often it is tried again to write what could not be written. */
+const RETRY_MS = 1000
 
-/** Writes down what is done by routes with `config.audit`, whatever came of it, once it is known who did it. */
+/** Writes down what is done by routes with `config.audit`, whatever came of it, once it is known who did it; what cannot be written, when it can. */
 export function keepAudit(app: FastifyInstance, { store, logger, now }: AuditOptions): void {
+  const records = createPatientWriter<AuditRecord>((record) => store.addAudit(record), {
+    logger,
+    what: 'An entry of the audit log',
+  })
+  const timer = setInterval(records.sweep, RETRY_MS).unref()
   app.decorateRequest('auditTarget', undefined)
   app.decorateRequest('outcome', 'ok')
   app.addHook('onError', async (request, _reply, error) => {
@@ -40,17 +49,17 @@ export function keepAudit(app: FastifyInstance, { store, logger, now }: AuditOpt
     // Every audited route names what it is about so, or not at all.
     const { id, accessKey } = (request.params ?? {}) as { id?: string; accessKey?: string }
     const target = request.auditTarget ?? id ?? accessKey ?? null
-    try {
-      store.addAudit({
-        at: now(),
-        who: request.owner,
-        action,
-        target: target?.slice(0, MAX_TARGET) ?? null,
-        requestId: request.id,
-        outcome: request.outcome,
-      })
-    } catch (err) {
-      logger.error({ err, requestId: request.id, action }, 'The audit log could not be written.')
-    }
+    records.write({
+      at: now(),
+      who: request.owner,
+      action,
+      target: target?.slice(0, MAX_TARGET) ?? null,
+      requestId: request.id,
+      outcome: request.outcome,
+    })
+  })
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    records.sweep()
   })
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { pino } from 'pino'
-import { createMemoryStore } from '../../../../test/support/memory-store.ts'
+import { createTemporaryStore } from '../../../../test/support/temporary-store.ts'
 import { createAccounting } from './accounting.ts'
 
 const DAY_MS = 86_400_000
@@ -16,7 +16,7 @@ const session = (kernelId: string, createdAt = MIDNIGHT) => ({
 })
 
 function start(at: number) {
-  const store = createMemoryStore()
+  const store = createTemporaryStore()
   const clock = { now: at }
   const open = (ledger: Parameters<typeof createAccounting>[0]['ledger'] = store) =>
     createAccounting({ ledger, logger: pino({ level: 'silent' }), now: () => clock.now })

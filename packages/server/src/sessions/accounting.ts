@@ -1,7 +1,7 @@
 import type { Logger } from '../observe/logger.ts'
+import { createPatientWriter } from '../store/patient-writer.ts'
 import type { UsageRecord, UsageStore } from '../store/usage.ts'
 import type { Owner } from './owner.ts'
-import { createPatientWriter } from './patient-writer.ts'
 import { startOfDay } from './quota.ts'
 import type { Ending } from './tombstones.ts'
 

@@ -132,8 +132,6 @@ export function createInterpreter(options: InterpreterOptions): Interpreter {
       await within(timeoutMs, attached.request('configure', { environ: { ...options.environ } }))
     hear = (act) => act()
     for (const act of early) act()
-    // Whoever waits for the session need not wait for its figures.
-    setImmediate(() => void sample().catch(() => {}))
   }
   const sample = async (): Promise<Usage> => {
     if (sandbox && !isOver) usage = await backend.usage(sandbox)

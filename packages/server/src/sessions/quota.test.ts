@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, test } from 'node:test'
 import { createFakeBackend, type FakeBackend } from '../../../../test/support/fake-backend.ts'
 import { createFakeSessions, QUOTA } from '../../../../test/support/fake-sessions.ts'
-import { createMemoryStore } from '../../../../test/support/memory-store.ts'
+import { createTemporaryStore } from '../../../../test/support/temporary-store.ts'
 import { CobError, type ErrorCode } from '../errors.ts'
 import type { Quota } from './quota.ts'
 import type { Sessions } from './sessions.ts'
@@ -32,7 +32,7 @@ beforeEach(() => {
   drained = 0
   sessions = createFakeSessions(backend, {
     quotaOf: () => quota,
-    ledger: createMemoryStore(),
+    ledger: createTemporaryStore(),
     now: () => NOON,
     onDrained: () => {
       drained++

@@ -7,7 +7,7 @@ import {
   type FakeSandbox,
 } from '../../../../test/support/fake-backend.ts'
 import { createFakeSessions } from '../../../../test/support/fake-sessions.ts'
-import { createMemoryStore } from '../../../../test/support/memory-store.ts'
+import { createTemporaryStore } from '../../../../test/support/temporary-store.ts'
 import { CobError, type ErrorCode } from '../errors.ts'
 import type { SessionStore } from '../store/session-store.ts'
 import type { Store } from '../store/store.ts'
@@ -72,7 +72,7 @@ async function killAndStart(overrides: Partial<SessionsOptions> = {}): Promise<v
 }
 beforeEach(async () => {
   machine = new Map()
-  ledger = createMemoryStore()
+  ledger = createTemporaryStore()
   store = ledger.sessions
   isWritable = true
   await open()
@@ -324,6 +324,8 @@ test('what a session used is written down once, over the crashes of servers, als
 test('a server that is killed while a session ends has written down what that used', async () => {
   const id = await create()
   await run(id, 'print a')
+  // Its figures are read.
+  await sessions.info(OWNER, id)
   void sessions.destroy(OWNER, id)
   await killAndStart()
   assert.equal(await reasonOf(id), 'user-requested')

@@ -2,7 +2,7 @@ import type { AuditAction } from '@cob/protocol'
 import type { Page, Period } from './usage.ts'
 
 /** Who did what to which key or session. `at` in ms since the epoch. */
-interface AuditRecord {
+export interface AuditRecord {
   readonly at: number
   readonly who: string
   readonly action: AuditAction

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createMemoryStore } from '../../../../test/support/memory-store.ts'
+import { createTemporaryStore } from '../../../../test/support/temporary-store.ts'
 import { openFirstKey } from './first-key.ts'
 import { formatKey } from './key.ts'
 
 function start(content?: string) {
   const files = new Map(content === undefined ? [] : [['bootstrap-key', content]])
   return {
-    store: createMemoryStore(),
+    store: createTemporaryStore(),
     files: {
       read: (name: string) => files.get(name),
       write: (name: string, text: string) => void files.set(name, text),

@@ -1,3 +1,4 @@
+import { getSystemErrorMessage } from 'node:util'
 import { CobError } from '../errors.ts'
 import type { Store } from './store.ts'
 
@@ -31,10 +32,11 @@ function guard(part: object, prefix: string, onAnswer: (answer: StoreAnswer) => 
       try {
         return value.apply(part, args)
       } catch (cause) {
+        const problem = toFault(cause)
         // Anything else is a refusal of what it was asked to do, or an error of ours.
-        if (!isFault(cause)) throw cause
+        if (problem === undefined) throw cause
         isError = true
-        throw CobError.of('not-recorded', { problem: cause.message }, { cause, retryAfterS: RETRY_AFTER_S })
+        throw CobError.of('not-recorded', { problem }, { cause, retryAfterS: RETRY_AFTER_S })
       } finally {
         onAnswer({ operation, durationMs: performance.now() - startedAt, isError })
       }
@@ -44,7 +46,11 @@ function guard(part: object, prefix: string, onAnswer: (answer: StoreAnswer) => 
   return Object.fromEntries(guarded)
 }
 
-function isFault(error: unknown): error is Error {
-  if (!(error instanceof Error && 'errcode' in error && typeof error.errcode === 'number')) return false
-  return (error.errcode & 0xff) !== CONSTRAINT
+/** What is wrong with the disk or the database; undefined for any other error. */
+function toFault(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  // Without the path, which is nobody else's business.
+  if ('syscall' in error && 'errno' in error) return getSystemErrorMessage(Number(error.errno))
+  if (!('errcode' in error && typeof error.errcode === 'number')) return undefined
+  return (error.errcode & 0xff) === CONSTRAINT ? undefined : error.message
 }

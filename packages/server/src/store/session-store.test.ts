@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
-import { DatabaseSync } from 'node:sqlite'
-import { beforeEach, test } from 'node:test'
-import type { ExecutionRecord, SessionRecord, SessionStore } from './session-store.ts'
-import { createSqliteSessionStore, SESSION_TABLES, SESSIONS_AS_ROWS } from './sqlite-session-store.ts'
+import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, test } from 'node:test'
+import type { ExecutionRecord, SessionRecord } from './session-store.ts'
+import { createSqliteStore } from './sqlite-store.ts'
+import type { Store } from './store.ts'
 
 const SESSION: SessionRecord = {
   kernelId: 'TSSJT2Z4SnmQhxjWMnJljg',
@@ -33,12 +36,29 @@ const EXECUTION: ExecutionRecord = {
   end: null,
 }
 
-let store: SessionStore
+let folder: string
+let whole: Store
+let store: Store['sessions']
+const files = (): string => path.join(folder, 'sessions')
+const open = (): void => {
+  whole = createSqliteStore(path.join(folder, 'cob.db'), () => ({
+    bytes: Buffer.alloc(32, 7),
+    source: 'a test',
+  }))
+  store = whole.sessions
+}
+/** What the next server finds. */
+const reopen = (): void => {
+  whole.close()
+  open()
+}
 beforeEach(() => {
-  const db = new DatabaseSync(':memory:')
-  db.exec(SESSION_TABLES)
-  db.exec(SESSIONS_AS_ROWS)
-  store = createSqliteSessionStore(db)
+  folder = mkdtempSync(path.join(tmpdir(), 'cob-sessions-'))
+  open()
+})
+afterEach(() => {
+  whole.close()
+  rmSync(folder, { recursive: true })
 })
 
 test('sessions and their executions come back as they were, in order', () => {
@@ -48,7 +68,7 @@ test('sessions and their executions come back as they were, in order', () => {
   for (const count of [2, 10, 1]) store.putExecution({ ...EXECUTION, count })
   store.putExecution({ ...EXECUTION, count: 2, code: null, end: { by: 'restart', event: 7 } })
   store.useSessions([{ kernelId: SESSION.kernelId, usedAt: 99.5 }])
-  assert.deepEqual(store.liveSessions(), [
+  const expected = [
     { session: other, executions: [] },
     {
       session: { ...SESSION, usedAt: 99.5 },
@@ -58,13 +78,22 @@ test('sessions and their executions come back as they were, in order', () => {
         { ...EXECUTION, count: 10 },
       ],
     },
-  ])
+  ]
+  assert.deepEqual(store.liveSessions(), expected)
+  reopen()
+  assert.deepEqual(store.liveSessions(), expected)
   store.dropExecutions(SESSION.kernelId, 10)
-  assert.deepEqual(
-    store.liveSessions()[1]?.executions.map(({ count }) => count),
-    [10],
-  )
+  for (const again of [() => {}, reopen]) {
+    again()
+    assert.deepEqual(
+      store.liveSessions()[1]?.executions.map(({ count }) => count),
+      [10],
+    )
+  }
   assert.throws(() => store.addSession(SESSION))
+  assert.equal(statSync(files()).mode & 0o777, 0o700)
+  for (const name of readdirSync(files()))
+    assert.equal(statSync(path.join(files(), name)).mode & 0o777, 0o600, name)
 })
 
 test('a session that ended is gone with its executions, and its reason stays until it is old', () => {
@@ -78,11 +107,26 @@ test('a session that ended is gone with its executions, and its reason stays unt
   store.endSession({ ...ended, reason: 'user-requested', at: 1500 })
   assert.deepEqual(store.liveSessions(), [])
   assert.deepEqual(store.tombstones(), [earlier, { ...ended, reason: 'user-requested', at: 1500 }])
-  store.addSession(SESSION)
-  assert.deepEqual(store.liveSessions()[0]?.executions, [])
+  // What comes too late is of nobody.
+  store.putExecution(EXECUTION)
+  store.useSessions([{ kernelId: SESSION.kernelId, usedAt: 1 }])
+  reopen()
+  assert.deepEqual(store.liveSessions(), [])
   store.dropTombstones(1500)
   assert.deepEqual(
     store.tombstones().map(({ at }) => at),
     [1500],
   )
+})
+
+test('a session whose server ended while it was being removed has ended', () => {
+  store.addSession(SESSION)
+  cpSync(files(), path.join(folder, 'kept'), { recursive: true })
+  store.endSession({ kernelId: SESSION.kernelId, owner: SESSION.owner, reason: 'crashed', at: 1000 })
+  cpSync(path.join(folder, 'kept'), files(), { recursive: true })
+  reopen()
+  assert.deepEqual(store.liveSessions(), [])
+  store.dropTombstones(2000)
+  reopen()
+  assert.deepEqual(store.liveSessions(), [])
 })

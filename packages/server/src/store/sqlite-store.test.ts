@@ -7,6 +7,8 @@ import { type TestContext, test } from 'node:test'
 import { NO_LIMITS } from '@cob/protocol'
 import { createKey } from './key.ts'
 import { createMasterKeyOpener } from './master-key.ts'
+import { createSessionFiles } from './session-files.ts'
+import type { SessionRecord } from './session-store.ts'
 import { SESSION_TABLES } from './sqlite-session-store.ts'
 import { createSqliteStore } from './sqlite-store.ts'
 import type { Key, Store } from './store.ts'
@@ -148,6 +150,10 @@ test('sessions and executions that an earlier version recorded are there', (t) =
   )
   db.exec(`INSERT INTO executions VALUES ('b', 7, '{"id":"seventh"}')`)
   db.close()
+  // An earlier start did not come to its end.
+  const earlier = createSessionFiles(path.join(path.dirname(file), 'sessions'))
+  earlier.addSession({ ...({} as SessionRecord), kernelId: 'a', token: 'half' })
+  earlier.close()
   const store = open(file)
   const found = store.sessions.liveSessions()
   const [first] = found
@@ -164,7 +170,7 @@ test('sessions and executions that an earlier version recorded are there', (t) =
       ['b', 'of b', 2.5, 1],
     ],
   )
-  assert.throws(() => store.sessions.addSession(first.session), /UNIQUE/)
+  assert.throws(() => store.sessions.addSession(first.session), /there is a session a/)
   store.close()
 })
 

@@ -1,14 +1,20 @@
 import { closeSync, fchmodSync, openSync } from 'node:fs'
+import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { OpenMasterKey } from './master-key.ts'
+import { createSessionFiles, type SessionFiles } from './session-files.ts'
 import { createSqliteAudit } from './sqlite-audit.ts'
 import { createSqliteKeys } from './sqlite-keys.ts'
-import { createSqliteSessionStore, SESSION_TABLES, SESSIONS_AS_ROWS } from './sqlite-session-store.ts'
+import { createSqliteSessionStore, moveToFiles, SESSION_TABLES } from './sqlite-session-store.ts'
 import { createSqliteUsage } from './sqlite-usage.ts'
 import { forgetOld, openVault, sealSecrets } from './sqlite-vault.ts'
 import type { Store } from './store.ts'
 
-type Migration = string | ((db: DatabaseSync, openMasterKey: OpenMasterKey) => void)
+interface Beside {
+  readonly openMasterKey: OpenMasterKey
+  readonly sessionFiles: SessionFiles
+}
+type Migration = string | ((db: DatabaseSync, beside: Beside) => void)
 
 /** Forward only: the database's `user_version` counts those that ran. */
 const MIGRATIONS: readonly Migration[] = [
@@ -26,7 +32,7 @@ const MIGRATIONS: readonly Migration[] = [
      proof TEXT NOT NULL,
      holds_old INTEGER NOT NULL
    ) STRICT`,
-  (db, openMasterKey) => sealSecrets(db, openVault(db, openMasterKey)),
+  (db, { openMasterKey }) => sealSecrets(db, openVault(db, openMasterKey)),
   `ALTER TABLE keys ADD COLUMN previous_secret TEXT;
    ALTER TABLE keys ADD COLUMN previous_until INTEGER;
    ALTER TABLE keys ADD COLUMN role TEXT NOT NULL DEFAULT 'user';
@@ -60,22 +66,26 @@ const MIGRATIONS: readonly Migration[] = [
      outcome TEXT NOT NULL
    ) STRICT;
    CREATE INDEX audit_by_time ON audit (at)`,
-  SESSIONS_AS_ROWS,
+  // Gave sessions another form of table, which the next one drops.
+  '',
+  (db, { sessionFiles }) => moveToFiles(db, sessionFiles),
 ]
 /** How long another process that writes is waited for: while a server serves, everybody waits with it. */
 const BUSY_TIMEOUT_MS = { start: 5000, serving: 50 } as const
 
 /**
- * The embedded store: SQLite at `file`, mode 0600, readable by a second process at the same time; secrets in it are encrypted. Throws a
- * readable error when the database was written by a newer version, is no database, or the master key is not its own.
+ * The embedded store: SQLite at `file`, mode 0600, readable by a second process at the same time; secrets in it are encrypted. Sessions that
+ * go on are in files beside it, in `sessions`. Throws a readable error when the database was written by a newer version, is no database, or
+ * the master key is not its own.
  */
 export function createSqliteStore(file: string, openMasterKey: OpenMasterKey): Store {
-  if (file !== ':memory:') makePrivate(file)
+  makePrivate(file)
+  const sessionFiles = createSessionFiles(path.join(path.dirname(file), 'sessions'))
   const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS.start })
   try {
     // The first to read the file. What is written survives the end of this process; that of the machine only where it says so.
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-    migrate(db, file, openMasterKey)
+    migrate(db, file, { openMasterKey, sessionFiles })
     const vault = openVault(db, openMasterKey)
     forgetOld(db)
     db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS.serving}`)
@@ -83,12 +93,16 @@ export function createSqliteStore(file: string, openMasterKey: OpenMasterKey): S
       ...createSqliteKeys(db, vault),
       ...createSqliteUsage(db),
       ...createSqliteAudit(db),
-      sessions: createSqliteSessionStore(db),
+      sessions: createSqliteSessionStore(db, sessionFiles),
       // Writes the page that it is in, whatever it was.
       check: () => db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`),
-      close: () => db.close(),
+      close() {
+        sessionFiles.close()
+        db.close()
+      },
     }
   } catch (error) {
+    sessionFiles.close()
     db.close()
     throw toReadable(error, file)
   }
@@ -123,7 +137,7 @@ function makePrivate(file: string): void {
   }
 }
 
-function migrate(db: DatabaseSync, file: string, openMasterKey: OpenMasterKey): void {
+function migrate(db: DatabaseSync, file: string, beside: Beside): void {
   db.exec('BEGIN IMMEDIATE')
   const version = Number(db.prepare('PRAGMA user_version').get()?.user_version)
   if (version > MIGRATIONS.length) {
@@ -133,7 +147,7 @@ function migrate(db: DatabaseSync, file: string, openMasterKey: OpenMasterKey): 
   }
   for (const migration of MIGRATIONS.slice(version)) {
     if (typeof migration === 'string') db.exec(migration)
-    else migration(db, openMasterKey)
+    else migration(db, beside)
   }
   db.exec(`PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`)
 }

@@ -1,0 +1,15 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { createSqliteStore } from '../../packages/server/src/store/sqlite-store.ts'
+import type { Store } from '../../packages/server/src/store/store.ts'
+
+/** The embedded store, in a folder that goes with this process. */
+export function createTemporaryStore(): Store {
+  const folder = mkdtempSync(path.join(tmpdir(), 'cob-store-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return createSqliteStore(path.join(folder, 'cob.db'), () => ({
+    bytes: Buffer.alloc(32, 7),
+    source: 'a test',
+  }))
+}

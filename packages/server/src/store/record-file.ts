@@ -4,6 +4,7 @@ import {
   fstatSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   writeSync,
@@ -11,6 +12,8 @@ import {
 
 /** Bytes of records that were replaced or dropped, beyond which those that count are copied to another file. */
 const MAX_WASTE = 128 * 1024
+/** Bytes that are written at once then. */
+const COPY_BYTES = 1024 * 1024
 const { O_APPEND, O_CREAT, O_RDWR, O_TRUNC } = constants
 const NEWLINE = 0x0a
 /** No descriptor of another file, whatever is still written. */
@@ -73,18 +76,26 @@ export function openRecordFile(file: string): { file: RecordFile; records: Recor
 
 function toRecordFile(file: string, fd: number, size: number, places: Places): RecordFile {
   const copyWhatCounts = (): void => {
-    const bytes = readFileSync(file)
-    const parts: Buffer[] = []
-    const copied = new Places()
-    for (const [group, names] of places.groups) {
-      for (const [name, { at, length }] of names) {
-        parts.push(bytes.subarray(at, at + length))
-        copied.set(group, name, { at: copied.bytes, length })
-      }
-    }
     const copy = openSync(`${file}.new`, O_RDWR | O_APPEND | O_CREAT | O_TRUNC, 0o600)
-    try {
+    const copied = new Places()
+    let parts: Buffer[] = []
+    let written = 0
+    const writeParts = (): void => {
       append(copy, Buffer.concat(parts))
+      parts = []
+      written = copied.bytes
+    }
+    try {
+      for (const [group, names] of places.groups) {
+        for (const [name, { at, length }] of names) {
+          const line = Buffer.allocUnsafe(length)
+          readSync(fd, line, 0, length, at)
+          parts.push(line)
+          copied.set(group, name, { at: copied.bytes, length })
+          if (copied.bytes - written > COPY_BYTES) writeParts()
+        }
+      }
+      writeParts()
       renameSync(`${file}.new`, file)
     } catch (error) {
       closeSync(copy)

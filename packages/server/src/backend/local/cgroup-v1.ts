@@ -49,8 +49,7 @@ export const CGROUP_V1_CONTROLLERS: Readonly<Record<string, Controller>> = {
         memoryBytes: readNumber(dir, 'memory.usage_in_bytes') + socketBytes,
         oomKills: readKey(dir, 'memory.oom_control', 'oom_kill'),
         // Every socket gets some, whatever the limit: many of them go beyond it.
-        isOverLimit:
-          socketBytes > 0 && socketBytes > 2 * readNumber(dir, 'memory.kmem.tcp.limit_in_bytes'),
+        isOverLimit: socketBytes > 0 && socketBytes > 2 * readNumber(dir, 'memory.kmem.tcp.limit_in_bytes'),
       }
     },
     cachedBytes: (dir) =>

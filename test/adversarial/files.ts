@@ -83,7 +83,7 @@ for path in glob.glob('/proc/*/fd/*'):
     [],
     ({ server }) => `
 paths = ['/var/run/docker.sock', '/run/docker.sock', '/run/containerd/containerd.sock', '/run/dbus/system_bus_socket']
-paths += [${JSON.stringify(server.dataDir)} + '/run', ${JSON.stringify(server.dataDir)} + '/cob.db', ${JSON.stringify(server.dataDir)} + '/bootstrap-key']
+paths += [${JSON.stringify(server.dataDir)} + '/run', ${JSON.stringify(server.dataDir)} + '/cob.db', ${JSON.stringify(server.dataDir)} + '/sessions', ${JSON.stringify(server.dataDir)} + '/bootstrap-key']
 for path in paths: attempt(path, lambda: os.stat(path))
 for root, folders, files in os.walk('/'):
     if root.startswith(('/proc', '/usr')): folders[:] = []; continue

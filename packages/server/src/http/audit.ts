@@ -1,6 +1,7 @@
 import type { AuditAction } from '@cob/protocol'
 import type { FastifyInstance } from 'fastify'
 import { CobError } from '../errors.ts'
+import { every } from '../observe/every.ts'
 import type { Logger } from '../observe/logger.ts'
 import type { AuditRecord } from '../store/audit.ts'
 import { createPatientWriter } from '../store/patient-writer.ts'
@@ -37,7 +38,7 @@ export function keepAudit(app: FastifyInstance, { store, logger, now }: AuditOpt
     logger,
     what: 'An entry of the audit log',
   })
-  const timer = setInterval(records.sweep, RETRY_MS).unref()
+  const retry = every({ ms: RETRY_MS, what: 'Writing the audit log', logger }, records.sweep)
   app.decorateRequest('auditTarget', undefined)
   app.decorateRequest('outcome', 'ok')
   app.addHook('onError', async (request, _reply, error) => {
@@ -59,7 +60,7 @@ export function keepAudit(app: FastifyInstance, { store, logger, now }: AuditOpt
     })
   })
   app.addHook('onClose', async () => {
-    clearInterval(timer)
-    records.sweep()
+    retry.close()
+    records.close()
   })
 }

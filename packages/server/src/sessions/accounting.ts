@@ -31,6 +31,8 @@ export interface Accounting {
   cpuMsToday(owner: Owner): number
   /** Tries again to write what could not be. */
   sweep(): void
+  /** Once more. */
+  close(): void
 }
 
 export interface AccountingOptions {
@@ -101,5 +103,6 @@ export function createAccounting({ ledger, logger, now }: AccountingOptions): Ac
     },
     cpuMsToday,
     sweep: records.sweep,
+    close: records.close,
   }
 }

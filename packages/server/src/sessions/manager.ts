@@ -351,8 +351,8 @@ export function createSessions(options: SessionsOptions): SessionsOwner {
         ...staying.map(({ session }) => session.end('server-shutdown')),
         pool.close(),
       ])
-      accounting.sweep()
-      records.sweep()
+      accounting.close()
+      records.close()
       for (const end of ends) {
         if (end.status === 'rejected') logger.error({ err: end.reason }, 'A sandbox could not be removed.')
       }

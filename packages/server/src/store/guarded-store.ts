@@ -50,7 +50,7 @@ function guard(part: object, prefix: string, onAnswer: (answer: StoreAnswer) => 
 function toFault(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   // Without the path, which is nobody else's business.
-  if ('syscall' in error && 'errno' in error) return getSystemErrorMessage(Number(error.errno))
+  if ('syscall' in error && 'errno' in error) return getSystemErrorMessage(-Math.abs(Number(error.errno)))
   if (!('errcode' in error && typeof error.errcode === 'number')) return undefined
   return (error.errcode & 0xff) === CONSTRAINT ? undefined : error.message
 }

@@ -28,3 +28,19 @@ test('what cannot be written is written when it can be, in order and once', () =
   sweep()
   assert.deepEqual(written, [1, 2, 3, 4, 5])
 })
+
+test('what could not be written to the end is in the log', () => {
+  const logged: unknown[] = []
+  const logger = { ...createLogger('silent'), error: (fields: unknown) => void logged.push(fields) }
+  const { write, close } = createPatientWriter<number>(
+    () => {
+      throw new Error('disk full')
+    },
+    { logger, what: 'A number' },
+  )
+  write(1)
+  write(2)
+  close()
+  close()
+  assert.deepEqual(logged.slice(-2), [{ record: 1 }, { record: 2 }])
+})

@@ -8,6 +8,8 @@ export interface PatientWriter<R> {
   write(record: R): void
   /** Tries again what could not be written, oldest first, until one cannot. */
   sweep(): void
+  /** Tries once more; what cannot be written is in the log. */
+  close(): void
 }
 
 /** `what` the records are, for the log. */
@@ -25,21 +27,26 @@ export function createPatientWriter<R>(
       return false
     }
   }
+  const lose = (record: R | undefined): void =>
+    logger.error({ record }, `${what} was lost: it could not be written.`)
+  const sweep = (): void => {
+    for (let next = unwritten.shift(); next !== undefined; next = unwritten.shift()) {
+      if (tryNext(next)) continue
+      unwritten.unshift(next)
+      return
+    }
+  }
   return {
     write(record) {
       // Behind others it waits: each try may take as long as a lock is waited for.
       if (unwritten.length === 0 && tryNext(record)) return
       unwritten.push(record)
-      if (unwritten.length <= MAX_UNWRITTEN) return
-      unwritten.shift()
-      logger.error({}, `${what} was lost: too much waits to be written.`)
+      if (unwritten.length > MAX_UNWRITTEN) lose(unwritten.shift())
     },
-    sweep() {
-      for (let next = unwritten.shift(); next !== undefined; next = unwritten.shift()) {
-        if (tryNext(next)) continue
-        unwritten.unshift(next)
-        return
-      }
+    sweep,
+    close() {
+      sweep()
+      for (const record of unwritten.splice(0)) lose(record)
     },
   }
 }

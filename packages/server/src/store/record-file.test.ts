@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import {
   appendFileSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -128,4 +129,18 @@ test('one that is closed writes nothing, and where nothing is written nothing ha
   assert.throws(() => file.drop('a'), { code: 'ERR_OUT_OF_RANGE' })
   assert.deepEqual(file.names('a'), ['it'])
   assert.deepEqual(reread(), { a: { it: 1 } })
+})
+
+test('what is written is there where it cannot be copied, which is tried again later', () => {
+  const { file } = openRecordFile(name)
+  mkdirSync(`${name}.new`)
+  for (let i = 0; i < 300; i++) file.put('a', 'it', `${i} ${'x'.repeat(1000)}`)
+  assert.ok(statSync(name).size > 300_000)
+  rmSync(`${name}.new`, { recursive: true })
+  for (let i = 0; i < 300; i++) file.put('a', 'it', i)
+  assert.ok(statSync(name).size > 300_000, 'not with each that is written')
+  for (let i = 0; i < 200; i++) file.put('a', 'it', `${i} ${'x'.repeat(1000)}`)
+  assert.ok(statSync(name).size < 200_000)
+  file.close()
+  assert.deepEqual(reread(), { a: { it: `199 ${'x'.repeat(1000)}` } })
 })

@@ -10,10 +10,12 @@ import {
   writeSync,
 } from 'node:fs'
 
-/** Bytes of records that were replaced or dropped, beyond which those that count are copied to another file. */
+/** When there are so many bytes more of records that were replaced or dropped than of those that count, these are copied to another file. */
 const MAX_WASTE = 128 * 1024
-/** Bytes that are written at once then. */
+/** Bytes that are copied at once, and a record more. */
 const COPY_BYTES = 1024 * 1024
+/** What a copy is called that is not whole yet. */
+const COPY_SUFFIX = '.new'
 const { O_APPEND, O_CREAT, O_RDWR, O_TRUNC } = constants
 const NEWLINE = 0x0a
 /** No descriptor of another file, whatever is still written. */
@@ -21,8 +23,8 @@ const CLOSED = -1
 
 /**
  * Groups of named records in a file to which changes are appended, a line each: one system call for what a database needs a dozen for. What
- * was written is there however this process ends; a line that it could not end does not count. What throws throws the error of the
- * system, and then nothing has changed.
+ * was written is there however this process ends; a line that it could not end does not count. What cannot be written throws, and then
+ * nothing has changed. No other process may write the file meanwhile.
  */
 export interface RecordFile {
   /** A group is there as long as one of its records is. */
@@ -49,8 +51,10 @@ interface Place {
   readonly length: number
 }
 
-/** Opens the file, mode 0600, with its records; makes one that is not there. */
+/** Opens the file, mode 0600, with its records; makes one that is not there. Throws the error of the system. */
 export function openRecordFile(file: string): { file: RecordFile; records: Records } {
+  // Of a process that did not come to the end of it.
+  rmSync(file + COPY_SUFFIX, { force: true })
   const fd = openSync(file, O_RDWR | O_APPEND | O_CREAT, 0o600)
   try {
     const bytes = readFileSync(fd)
@@ -75,52 +79,54 @@ export function openRecordFile(file: string): { file: RecordFile; records: Recor
 }
 
 function toRecordFile(file: string, fd: number, size: number, places: Places): RecordFile {
+  let mayWaste = MAX_WASTE
+
   const copyWhatCounts = (): void => {
-    const copy = openSync(`${file}.new`, O_RDWR | O_APPEND | O_CREAT | O_TRUNC, 0o600)
-    const copied = new Places()
-    let parts: Buffer[] = []
-    let written = 0
-    const writeParts = (): void => {
-      append(copy, Buffer.concat(parts))
-      parts = []
-      written = copied.bytes
-    }
+    const copy = openSync(file + COPY_SUFFIX, O_RDWR | O_APPEND | O_CREAT | O_TRUNC, 0o600)
     try {
-      for (const [group, names] of places.groups) {
-        for (const [name, { at, length }] of names) {
-          const line = Buffer.allocUnsafe(length)
-          readSync(fd, line, 0, length, at)
-          parts.push(line)
-          copied.set(group, name, { at: copied.bytes, length })
-          if (copied.bytes - written > COPY_BYTES) writeParts()
-        }
+      const { copied, stretches } = places.inOrder()
+      for (const { at, length } of stretches) {
+        const bytes = Buffer.alloc(length)
+        if (readSync(fd, bytes, 0, length, at) !== length) throw new Error('records are missing')
+        append(copy, bytes)
       }
-      writeParts()
-      renameSync(`${file}.new`, file)
+      renameSync(file + COPY_SUFFIX, file)
+      // Even where the old one cannot be closed it is not used any more.
+      const old = fd
+      fd = copy
+      size = copied.bytes
+      places = copied
+      closeSync(old)
     } catch (error) {
-      closeSync(copy)
-      rmSync(`${file}.new`, { force: true })
+      if (fd !== copy) {
+        closeSync(copy)
+        rmSync(file + COPY_SUFFIX, { force: true })
+      }
       throw error
     }
-    closeSync(fd)
-    fd = copy
-    size = copied.bytes
-    places = copied
   }
 
   const write = (line: Line): Place => {
-    // Before anything is written: where this fails nothing has changed.
-    if (size - places.bytes > MAX_WASTE + places.bytes) copyWhatCounts()
     // Whatever has become of the line before it, it is a line.
     const bytes = Buffer.from(`\n${JSON.stringify(line)}`)
     try {
       append(fd, bytes)
     } catch (error) {
-      size = fstatSync(fd).size
+      if (fd !== CLOSED) size = fstatSync(fd).size
       throw error
     }
     size += bytes.length
     return { at: size - bytes.length, length: bytes.length }
+  }
+  /** What was written is there, whether there is room for a copy or not. */
+  const tidy = (): void => {
+    if (size - places.bytes <= places.bytes + mayWaste) return
+    try {
+      copyWhatCounts()
+      mayWaste = MAX_WASTE
+    } catch {
+      mayWaste += MAX_WASTE
+    }
   }
 
   const names = (group: string): string[] => [...(places.groups.get(group)?.keys() ?? [])]
@@ -128,18 +134,19 @@ function toRecordFile(file: string, fd: number, size: number, places: Places): R
     has: (group) => places.groups.has(group),
     names,
     put(group, name, value) {
-      // What is written may have been copied elsewhere first.
-      const place = write([group, name, value])
-      places.set(group, name, place)
+      places.set(group, name, write([group, name, value]))
+      tidy()
     },
     drop(group, dropped = names(group)) {
       if (dropped.length === 0) return
       write([group, dropped])
       places.drop(group, dropped)
+      tidy()
     },
     close() {
-      if (fd !== CLOSED) closeSync(fd)
+      const open = fd
       fd = CLOSED
+      if (open !== CLOSED) closeSync(open)
     },
   }
 }
@@ -155,6 +162,22 @@ class Places {
     this.groups.set(group, names)
     this.bytes += place.length - (names.get(name)?.length ?? 0)
     names.set(name, place)
+  }
+
+  /** As they are when one lies after the other, and the stretches of the file that they are copied from. */
+  inOrder(): { copied: Places; stretches: readonly Place[] } {
+    const copied = new Places()
+    const stretches: { at: number; length: number }[] = []
+    const all = [...this.groups].flatMap(([group, names]) =>
+      [...names].map(([name, place]) => ({ group, name, ...place })),
+    )
+    for (const { group, name, at, length } of all.sort((a, b) => a.at - b.at)) {
+      copied.set(group, name, { at: copied.bytes, length })
+      const last = stretches.at(-1)
+      if (last && last.at + last.length === at && last.length < COPY_BYTES) last.length += length
+      else stretches.push({ at, length })
+    }
+    return { copied, stretches }
   }
 
   drop(group: string, dropped: readonly string[]): void {

@@ -8,38 +8,65 @@ const FILES = 16
 /** Names of records; those of executions are their numbers. */
 const SESSION = 'session'
 const USED_AT = 'usedAt'
+/** No session is called so. */
+const CHECK = 'check'
+const CHECK_BYTES = 8192
 const isExecution = (name: string): boolean => /^\d/.test(name)
 
-/** The sessions that go on, with their executions. */
+/** The sessions that go on, with their executions. Only for who holds the data folder. */
 export interface SessionFiles
   extends Pick<
     SessionStore,
     'addSession' | 'useSessions' | 'putExecution' | 'dropExecutions' | 'liveSessions'
   > {
+  /** Adds a session that was kept elsewhere, unless it is there already: whole, or not at all. */
+  importSession(session: LiveSession): void
   /** Removes the session with its executions, if it is there. */
   removeSession(kernelId: string): void
+  /** Throws where there is no room for another record. */
+  check(): void
+  /** Nothing is written any more. */
   close(): void
 }
 
-/** In `folder`, of which nothing is touched before it is needed. Once they are closed nothing more is written. */
+/** In `folder`, of which nothing is touched before it is needed. */
 export function createSessionFiles(folder: string): SessionFiles {
   let files: readonly RecordFile[] = []
-  const close = (): void => {
+  let isClosed = false
+  const closeAll = (): void => {
     for (const file of files) file.close()
+    files = []
   }
+  /** Anew, to find out what is in them. */
   const open = (): Records[] => {
-    close()
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const opened = Array.from({ length: FILES }, (_, i) => openRecordFile(path.join(folder, `${i}`)))
+    closeAll()
+    const opened: ReturnType<typeof openRecordFile>[] = []
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      for (let i = 0; i < FILES; i++) opened.push(openRecordFile(path.join(folder, `${i}`)))
+    } catch (cause) {
+      for (const { file } of opened) file.close()
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new Error(`The sessions in ${folder} cannot be read or written: ${why}. Mend that first.`, {
+        cause,
+      })
+    }
     files = opened.map(({ file }) => file)
     return opened.map(({ records }) => records)
   }
   /** Ids are random. */
   const fileOf = (kernelId: string): RecordFile => {
+    if (isClosed) throw new Error('the sessions are closed')
     if (files.length === 0) open()
     const file = files[kernelId.charCodeAt(0) % FILES]
     if (!file) throw new Error('a session must have an id')
     return file
+  }
+  const addSession = (session: SessionRecord): void => {
+    const { kernelId } = session
+    const file = fileOf(kernelId)
+    if (file.names(kernelId).includes(SESSION)) throw new Error(`there is a session ${kernelId}`)
+    file.put(kernelId, SESSION, session)
   }
   /** What comes too late is of nobody. */
   const put = (kernelId: string, name: string, value: unknown): void => {
@@ -47,11 +74,14 @@ export function createSessionFiles(folder: string): SessionFiles {
     if (file.has(kernelId)) file.put(kernelId, name, value)
   }
   return {
-    addSession(session) {
+    addSession,
+    importSession({ session, executions }) {
       const { kernelId } = session
       const file = fileOf(kernelId)
-      if (file.has(kernelId)) throw new Error(`there is a session ${kernelId}`)
-      file.put(kernelId, SESSION, session)
+      if (file.names(kernelId).includes(SESSION)) return
+      for (const each of executions) file.put(kernelId, String(each.count), each)
+      // Without this one the others are nothing.
+      addSession(session)
     },
     useSessions(used) {
       for (const { kernelId, usedAt } of used) put(kernelId, USED_AT, usedAt)
@@ -71,7 +101,15 @@ export function createSessionFiles(folder: string): SessionFiles {
         ({ session: a }, { session: b }) => a.createdAt - b.createdAt || (a.kernelId < b.kernelId ? -1 : 1),
       )
     },
-    close,
+    check() {
+      // More than what may be left of a block that is in use.
+      fileOf(CHECK).put(CHECK, CHECK, 'x'.repeat(CHECK_BYTES))
+      fileOf(CHECK).drop(CHECK)
+    },
+    close() {
+      isClosed = true
+      closeAll()
+    },
   }
 }
 

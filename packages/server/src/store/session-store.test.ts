@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
@@ -110,6 +110,8 @@ test('a session that ended is gone with its executions, and its reason stays unt
   // What comes too late is of nobody.
   store.putExecution(EXECUTION)
   store.useSessions([{ kernelId: SESSION.kernelId, usedAt: 1 }])
+  // Whether there is room is tried out, and leaves nothing.
+  whole.check()
   reopen()
   assert.deepEqual(store.liveSessions(), [])
   store.dropTombstones(1500)
@@ -129,4 +131,17 @@ test('a session whose server ended while it was being removed has ended', () => 
   store.dropTombstones(2000)
   reopen()
   assert.deepEqual(store.liveSessions(), [])
+})
+
+test('folders that cannot be used are told by name, and nothing is written after the end', () => {
+  store.addSession(SESSION)
+  whole.close()
+  assert.throws(() => store.putExecution(EXECUTION))
+  open()
+  assert.equal(store.liveSessions()[0]?.executions.length, 0)
+  rmSync(files(), { recursive: true })
+  writeFileSync(files(), '')
+  assert.throws(() => store.liveSessions(), {
+    message: /The sessions in .*sessions cannot be read or written: EEXIST/,
+  })
 })

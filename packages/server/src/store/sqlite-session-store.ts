@@ -25,32 +25,31 @@ export const SESSION_TABLES = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX tombstones_by_time ON tombstones (at)`
 
-/** Puts what tables had into files. */
+/** Puts what tables had into files. Fields were written from values of these types. */
 export function moveToFiles(db: DatabaseSync, files: SessionFiles): void {
+  const executions = db.prepare('SELECT * FROM executions WHERE kernel_id = ? ORDER BY count')
   for (const row of db.prepare('SELECT * FROM sessions').all()) {
-    // Fields were written from values of these types.
+    const kernelId = String(row.kernel_id)
     const fields = JSON.parse(String(row.fields)) as Omit<
       SessionRecord,
       'kernelId' | 'owner' | 'createdAt' | 'usedAt'
     >
-    const kernelId = String(row.kernel_id)
-    // It may have been moved by a process that did not come to the end.
-    files.removeSession(kernelId)
-    files.addSession({
-      ...fields,
-      kernelId,
-      owner: String(row.owner),
-      createdAt: Number(row.created_at),
-      usedAt: Number(row.used_at),
+    files.importSession({
+      session: {
+        ...fields,
+        kernelId,
+        owner: String(row.owner),
+        createdAt: Number(row.created_at),
+        usedAt: Number(row.used_at),
+      },
+      executions: executions.all(kernelId).map(({ count, fields }) => {
+        const rest = JSON.parse(String(fields)) as Omit<ExecutionRecord, 'kernelId' | 'count'>
+        return { ...rest, kernelId, count: Number(count) }
+      }),
     })
-    for (const { count, fields } of db
-      .prepare('SELECT * FROM executions WHERE kernel_id = ?')
-      .all(kernelId)) {
-      const rest = JSON.parse(String(fields)) as Omit<ExecutionRecord, 'kernelId' | 'count'>
-      files.putExecution({ ...rest, kernelId, count: Number(count) })
-    }
   }
-  db.exec('DROP TABLE sessions; DROP TABLE executions')
+  // Code is in them.
+  db.exec('PRAGMA secure_delete = ON; DROP TABLE sessions; DROP TABLE executions; PRAGMA secure_delete = OFF')
 }
 
 /** Sessions that go on in files, and why others ended in a database. */
@@ -70,9 +69,13 @@ export function createSqliteSessionStore(db: DatabaseSync, files: SessionFiles):
     liveSessions() {
       const ended = new Set(tombstones.all().map(({ kernel_id: kernelId }) => kernelId))
       return files.liveSessions().filter(({ session: { kernelId } }) => {
-        // Of one whose server did not come to remove it.
-        if (ended.has(kernelId)) files.removeSession(kernelId)
-        return !ended.has(kernelId)
+        if (!ended.has(kernelId)) return true
+        try {
+          files.removeSession(kernelId)
+        } catch {
+          // The next start finds it again.
+        }
+        return false
       })
     },
     tombstones: () => tombstones.all().map(toTombstone),

@@ -146,13 +146,14 @@ test('sessions and executions that an earlier version recorded are there', (t) =
   const db = new DatabaseSync(file)
   db.exec(`${SESSION_TABLES}; PRAGMA user_version = 3`)
   db.exec(
-    `INSERT INTO sessions VALUES ('a', 'AKIAOLD', 1, 1.5, '{"token":"of a"}'), ('b', 'AKIAOLD', 2, 2.5, '{"token":"of b"}')`,
+    `INSERT INTO sessions VALUES ('a', 'AKIAOLD', 1, 1.5, '{"token":"of a"}'), ('b', 'AKIAOLD', 2, 2.5, '{"token":"of b"}'), ('c', 'AKIAOLD', 3, 9, '{"token":"older"}')`,
   )
   db.exec(`INSERT INTO executions VALUES ('b', 7, '{"id":"seventh"}')`)
   db.close()
   // An earlier start did not come to its end.
   const earlier = createSessionFiles(path.join(path.dirname(file), 'sessions'))
-  earlier.addSession({ ...({} as SessionRecord), kernelId: 'a', token: 'half' })
+  const isThere = { ...({} as SessionRecord), kernelId: 'c', token: 'of c', createdAt: 3, usedAt: 3.5 }
+  earlier.importSession({ session: isThere, executions: [] })
   earlier.close()
   const store = open(file)
   const found = store.sessions.liveSessions()
@@ -168,6 +169,7 @@ test('sessions and executions that an earlier version recorded are there', (t) =
     [
       ['a', 'of a', 1.5, 0],
       ['b', 'of b', 2.5, 1],
+      ['c', 'of c', 3.5, 0],
     ],
   )
   assert.throws(() => store.sessions.addSession(first.session), /there is a session a/)

@@ -94,8 +94,11 @@ export function createSqliteStore(file: string, openMasterKey: OpenMasterKey): S
       ...createSqliteUsage(db),
       ...createSqliteAudit(db),
       sessions: createSqliteSessionStore(db, sessionFiles),
-      // Writes the page that it is in, whatever it was.
-      check: () => db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`),
+      check() {
+        // Writes the page that it is in, whatever it was.
+        db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`)
+        sessionFiles.check()
+      },
       close() {
         sessionFiles.close()
         db.close()
@@ -110,7 +113,7 @@ export function createSqliteStore(file: string, openMasterKey: OpenMasterKey): S
 
 /** What to do about SQLite's result codes (https://sqlite.org/rescode.html). */
 const DAMAGED =
-  'Restore it from a backup, or move it away with all that is called like it: the server starts with a new first key then, and without the keys, usage and sessions there were.'
+  'Restore it from a backup, or move it away with all that is called like it, and the folder sessions beside it: the server starts with a new first key then, and without the keys, usage and sessions there were.'
 const ADVICE: Readonly<Record<number, string>> = {
   5: 'Another program holds a lock on it; end that one.',
   8: 'Let this user write it, and its folder.',

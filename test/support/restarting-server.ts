@@ -46,6 +46,7 @@ export function recordedSandbox(dataDir: string, kernel: string): RecordedSandbo
   const files = createSessionFiles(path.join(dataDir, 'sessions'))
   const found = files.liveSessions().find(({ session }) => session.kernelId === kernel)
   files.close()
+  // Whose description has at least that (packages/server/src/backend/local/description.ts).
   return found?.session.sandbox as RecordedSandbox | undefined
 }
 

@@ -158,8 +158,11 @@ class Places {
   bytes = 0
 
   set(group: string, name: string, place: Place): void {
-    const names = this.groups.get(group) ?? new Map<string, Place>()
-    this.groups.set(group, names)
+    let names = this.groups.get(group)
+    if (!names) {
+      names = new Map()
+      this.groups.set(group, names)
+    }
     this.bytes += place.length - (names.get(name)?.length ?? 0)
     names.set(name, place)
   }

@@ -67,7 +67,7 @@ export interface SessionStore {
   useSessions(used: readonly Pick<SessionRecord, 'kernelId' | 'usedAt'>[]): void
   /** Removes the session, if it is there, with its executions. */
   endSession(tombstone: TombstoneRecord): void
-  /** Adds or replaces. */
+  /** Adds or replaces. Does nothing where the session is not there any more. */
   putExecution(execution: ExecutionRecord): void
   /** Forgets those of a session whose `count` is lower. */
   dropExecutions(kernelId: string, before: number): void

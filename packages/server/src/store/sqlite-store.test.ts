@@ -152,7 +152,18 @@ test('sessions and executions that an earlier version recorded are there', (t) =
   db.close()
   // An earlier start did not come to its end.
   const earlier = createSessionFiles(path.join(path.dirname(file), 'sessions'))
-  const isThere = { ...({} as SessionRecord), kernelId: 'c', token: 'of c', createdAt: 3, usedAt: 3.5 }
+  const isThere: SessionRecord = {
+    kernelId: 'c',
+    owner: 'AKIAOLD',
+    token: 'of c',
+    lang: 'python3',
+    limits: { memoryKb: 1, queryTimeoutMs: 2, idleTimeoutMs: 3, maxCpuCreditMs: 0 },
+    createdAt: 3,
+    bootId: 'b',
+    bornAt: 3,
+    usedAt: 3.5,
+    sandbox: {},
+  }
   earlier.importSession({ session: isThere, executions: [] })
   earlier.close()
   const store = open(file)

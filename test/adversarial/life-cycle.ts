@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { footprint } from '../support/footprint.ts'
+import { until } from '../support/until.ts'
 import { warmSettled } from '../support/warm.ts'
 import type { Attack, Target } from './attack.ts'
 
@@ -73,7 +74,7 @@ before == open('/tmp/alive').read(), len([name for name in os.listdir('/proc') i
     layers: [],
     async run({ api, kernel }) {
       const running = api.run(kernel, 'print("partial", flush=True)\nimport time; time.sleep(100)')
-      while ((await api.info(kernel)).status !== 'busy') await delay(5)
+      await until(async () => (await api.info(kernel)).status === 'busy')
       await delay(50)
       const remove = () => api.call('DELETE', `/v1/kernel/${kernel}`)
       const statuses = (await Promise.all([remove(), remove(), remove()])).map(({ status }) => status)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
+import { until } from '../support/until.ts'
 import { type Arena, openArena } from './arena.ts'
 
 const BOMBS = {
@@ -32,7 +32,9 @@ test('a fork bomb, a memory bomb and an output flood at once do not keep a fourt
     Object.keys(BOMBS).map(() => api.create({ resourceLimits: { maxMem: 131_072, timeout: 60_000 } })),
   )
   const running = Object.values(BOMBS).map((code, i) => api.run(String(kernels[i]), code))
-  while ((await Promise.all(kernels.map((id) => api.info(id)))).some(({ status }) => status !== 'busy')) {}
+  await until(async () =>
+    (await Promise.all(kernels.map((id) => api.info(id)))).every(({ status }) => status === 'busy'),
+  )
   const times: number[] = []
   for (let i = 0; i < ASKED; i++) {
     const start = performance.now()
@@ -69,7 +71,7 @@ test('all sessions together cannot take more memory than the server allows', asy
       const infos = kernels.map((id) => api.call<{ reason?: string }>('GET', `/v1/kernel/${id}`))
       return (await Promise.all(infos)).flatMap(({ body }) => body.reason ?? [])
     }
-    while ((await reasons()).length < 2) await delay(20)
+    await until(async () => (await reasons()).length >= 2)
     const ended = await reasons()
     assert.ok(ended.length < 4 && ended.every((reason) => reason === 'out-of-memory'), ended.join(' '))
     assert.equal((await api.run(neighbour, 'secret')).value?.['text/plain'], "'of the neighbour'")

@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test'
 import type { KeyLimits, KeyUsage, KeyWithSecret, SessionUsage } from '@cob/protocol'
 import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 let server: TestServer
 before(async () => {
@@ -80,11 +81,12 @@ test('when the CPU time of the day is used up running code ends, creates are ref
   await client.destroy(resting)
   // The one that was ended is told of as terminated a little before nothing of it runs.
   let usage: KeyUsage | undefined
-  while (usage?.sessions !== 2) {
+  await until(async () => {
     const { body } = await server.call<{ keys: KeyUsage[] }>('GET', `/v1/admin/usage?key=${key.accessKey}`)
     usage = body.keys[0]
-  }
-  assert.ok(usage.cpuMs >= 1500, String(usage.cpuMs))
+    return usage?.sessions === 2
+  })
+  assert.ok(Number(usage?.cpuMs) >= 1500, String(usage?.cpuMs))
 })
 
 test('a key that was disabled or rotated while it works is refused at its next request', async () => {

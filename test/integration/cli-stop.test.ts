@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test'
 import { createApiClient } from '../support/api-client.ts'
 import { footprint } from '../support/footprint.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
+import { until } from '../support/until.ts'
 
 const COB = path.resolve(import.meta.dirname, '../../packages/cli/bin/cob.mjs')
 const PYTHON = '/usr/bin/python3'
@@ -55,7 +56,7 @@ function start(program: string, args: readonly string[], environment: Record<str
     errors += text
   })
   const ended = once(child, 'exit').then(([status, signal]) => status ?? signal)
-  const until = async (stream: Readable, isThere: () => boolean): Promise<void> => {
+  const shows = async (stream: Readable, isThere: () => boolean): Promise<void> => {
     while (!isThere()) {
       await Promise.race([
         once(stream, 'data'),
@@ -66,8 +67,8 @@ function start(program: string, args: readonly string[], environment: Record<str
   return {
     child,
     errors: () => errors,
-    printed: (text) => until(child.stdout, () => output.includes(text)),
-    said: (text) => until(child.stderr, () => errors.includes(text)),
+    printed: (text) => shows(child.stdout, () => output.includes(text)),
+    said: (text) => shows(child.stderr, () => errors.includes(text)),
     ended,
   }
 }
@@ -119,7 +120,7 @@ test('a run that has a server of its own takes its sandbox along when it is kill
   assert.ok(processes() >= 2)
   run.child.kill('SIGKILL')
   assert.equal(await run.ended, 'SIGKILL')
-  while (processes() > 0) await new Promise((resolve) => setTimeout(resolve, 10))
+  await until(() => processes() === 0)
   rmSync(own, { recursive: true })
 })
 

@@ -16,6 +16,7 @@ import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { createApiClient } from '../support/api-client.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
+import { until } from '../support/until.ts'
 
 const COB = path.resolve(import.meta.dirname, '../../packages/cli/bin/cob.mjs')
 const folder = mkdtempSync(path.join(tmpdir(), 'cob-cli-'))
@@ -322,7 +323,7 @@ test('no secret of the command line stands in the list of processes', async () =
     },
   )
   const isShown = (): boolean => readFileSync(`/proc/${running.pid}/cmdline`, 'utf8').includes(secret)
-  while (isShown()) await new Promise(setImmediate)
+  await until(() => !isShown())
   running.stdin.end('1')
   const [status] = await once(running, 'exit')
   assert.equal(status, 1)

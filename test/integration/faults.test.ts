@@ -29,6 +29,7 @@ import {
   type RestartingServer,
 } from '../support/restarting-server.ts'
 import { openTerminal } from '../support/terminal.ts'
+import { until } from '../support/until.ts'
 
 /** Each test causes a fault, and tells what clients see meanwhile and what is there afterwards: docs/operations.md has the table. */
 
@@ -117,13 +118,6 @@ async function untilNoMore({ server }: Faulty): Promise<Problem> {
     await server.api.destroy(body.kernelId)
   }
   throw new Error('it is never refused')
-}
-
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const giveUpAt = performance.now() + 10_000; !(await isSo()); ) {
-    if (performance.now() > giveUpAt) throw new Error(`it never became so: ${isSo}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
 }
 
 test('a full disk: code and sessions are refused, what runs goes on, and with room everything is as before', async (t) => {

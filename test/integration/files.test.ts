@@ -7,6 +7,7 @@ import { after, before, beforeEach, test } from 'node:test'
 import type { Problem } from '@cob/protocol'
 import { sign } from '../../packages/server/src/http/signature.ts'
 import { startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 let server: TestServer
 let kernel: string
@@ -248,12 +249,11 @@ test('a broken upload leaves nothing behind', async () => {
   const outgoing = request({ hostname, port, path, method: 'PUT', headers }).on('error', () => {})
   outgoing.write('half')
   const lists = "any(name.startswith('.cob-upload-') for name in __import__('os').listdir('.'))"
-  const until = async (expected: string): Promise<void> => {
-    while ((await server.run(kernel, lists)).value?.['text/plain'] !== expected);
-  }
-  await until('True')
+  const becomes = (expected: string): Promise<void> =>
+    until(async () => (await server.run(kernel, lists)).value?.['text/plain'] === expected)
+  await becomes('True')
   outgoing.destroy()
-  await until('False')
+  await becomes('False')
   assert.equal((await call('GET', 'files/broken')).status, 404)
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { RunResult } from '@cob/protocol'
 import { startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 let server: TestServer
 before(async () => {
@@ -73,8 +74,7 @@ describe('nodejs', () => {
     const start =
       'const rl = require("readline/promises").createInterface({ input: process.stdin })\nconst asked = rl.question("")\nawait new Promise((resolve) => setTimeout(resolve, 100))'
     assert.equal((await server.run(kernel, start)).status, 'waiting-input')
-    while ((await server.info(kernel)).status !== 'idle')
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    await until(async () => (await server.info(kernel)).status === 'idle')
     assert.deepEqual(outcome(await server.run(kernel, 'too late')), ['finished', '', undefined])
     assert.equal((await server.run(kernel, 'await asked')).status, 'waiting-input')
     assert.deepEqual(outcome(await server.run(kernel, 'Ann')), ['finished', '', "'Ann'"])

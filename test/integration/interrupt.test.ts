@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 let server: TestServer
 before(async () => {
@@ -18,8 +19,9 @@ const ENDLESS = {
 
 /** Starts code and waits until it has printed something. */
 async function untilPrinted(kernel: string, code: string, codeId: string): Promise<void> {
-  let part = await server.run(kernel, code, { prefer: 'wait=0' }, codeId)
-  while (part.stdout === '') part = await server.run(kernel, '', { prefer: 'wait=1' }, codeId)
+  const { stdout } = await server.run(kernel, code, { prefer: 'wait=0' }, codeId)
+  if (stdout !== '') return
+  await until(async () => (await server.run(kernel, '', { prefer: 'wait=1' }, codeId)).stdout !== '')
 }
 
 for (const [what, code] of Object.entries(ENDLESS)) {
@@ -59,7 +61,7 @@ test('code that waits its turn will not run once it was interrupted, and what ru
   const running = server.run(kernel, code, { prefer: 'wait=60' }, 'running')
   const waiting = server.run(kernel, 'open("ran", "w")', {}, 'waiting')
   // Once it is asked, the next one that comes is the answer.
-  while ((await server.info(kernel)).numQueriesExecuted < 2) await new Promise(setImmediate)
+  await until(async () => (await server.info(kernel)).numQueriesExecuted === 2)
   await server.call('PUT', `/v1/kernel/${kernel}/files/go`, '')
   await running
   assert.equal((await server.call('POST', `/v1/kernel/${kernel}/executions/waiting/interrupt`)).status, 204)

@@ -6,6 +6,7 @@ import { after, test } from 'node:test'
 import { createApiClient } from '../support/api-client.ts'
 import { type Footprint, footprint } from '../support/footprint.ts'
 import { startServerProcess } from '../support/server-process.ts'
+import { until } from '../support/until.ts'
 
 /** Fewer where there is less memory, as in a virtual machine. */
 const SESSIONS = Number(process.env.TEST_SESSIONS ?? 200)
@@ -58,7 +59,7 @@ test('SIGTERM answers what runs with the reason, leaves nothing and ends with st
   const api = createApiClient(server.url, server.key)
   const id = await api.create()
   const running = api.run(id, 'print("on", flush=True)\nimport time; time.sleep(1000)')
-  while ((await api.info(id)).status !== 'busy') await new Promise((resolve) => setTimeout(resolve, 10))
+  await until(async () => (await api.info(id)).status === 'busy')
   assert.equal(await server.end('SIGTERM'), 0)
   const { status, reason } = await running
   assert.deepEqual([status, reason], ['terminated', 'server-shutdown'])

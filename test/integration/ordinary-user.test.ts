@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import { after, describe, test } from 'node:test'
 import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { makeOrdinaryUser, type OrdinaryUser } from '../support/ordinary-user.ts'
+import { until } from '../support/until.ts'
 
 const UNLIMITED = { COB_ALLOW_UNENFORCED_LIMITS: '1' }
 
@@ -130,7 +131,8 @@ describe('an ordinary user without cgroups', () => {
   })
 
   test('loses the sessions of a killed server, of which nothing is left', async () => {
-    const killed = await serve(user, UNLIMITED)
+    // Without sandboxes that are being made at that moment; see decision 2.
+    const killed = await serve(user, { ...UNLIMITED, COB_MAX_WARM: '0' })
     const id = await killed.api.create()
     const { stdout } = await killed.api.run(id, 'import os; print(os.getppid())')
     assert.equal(stdout, '1\n')
@@ -140,8 +142,8 @@ describe('an ordinary user without cgroups', () => {
     const { api, end } = await serve(user, { ...UNLIMITED, COB_MAX_WARM: '0' })
     try {
       assert.equal((await api.call('GET', `/v1/kernel/${id}`)).status, 404)
-      // The server alone, once what has ended is reaped.
-      while (user.processes() > 1) await new Promise((resolve) => setTimeout(resolve, 50))
+      // The server alone.
+      await until(() => user.processes() === 1)
     } finally {
       assert.deepEqual(await end('SIGTERM'), [0, null])
     }

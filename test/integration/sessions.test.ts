@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { startServer, type TestServer } from '../support/server.ts'
+import { until } from '../support/until.ts'
 
 let server: TestServer
 before(async () => {
@@ -83,7 +84,7 @@ test('a session nobody uses ends as idle-timeout', async () => {
 test('destroying a kernel ends its running query with the reason', async () => {
   const id = await server.create()
   const running = server.run(id, 'print("on"); import time; time.sleep(1000)', { prefer: 'wait=100' })
-  while ((await server.info(id)).status !== 'busy') await new Promise((resolve) => setTimeout(resolve, 10))
+  await until(async () => (await server.info(id)).status === 'busy')
   assert.equal((await server.call('DELETE', `/v1/kernel/${id}`)).status, 204)
   const result = await running
   assert.deepEqual([result.status, result.reason], ['terminated', 'user-requested'])

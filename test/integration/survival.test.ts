@@ -5,6 +5,7 @@ import type { Problem } from '@cob/protocol'
 import { runEvents } from '../support/events.ts'
 import { createRestartingServer, followAcross } from '../support/restarting-server.ts'
 import { openTerminal } from '../support/terminal.ts'
+import { until } from '../support/until.ts'
 
 const SESSIONS = 50
 const PRINTING = 20
@@ -52,7 +53,7 @@ test('kill -9 in the middle of 50 sessions: all answer, those that print go on, 
     }
     return { ids, text }
   })
-  while (running < PRINTING) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => running === PRINTING)
 
   const killedAt = performance.now()
   await killAndStart()
@@ -140,7 +141,7 @@ test('a session that ended while no server was there has its reason, one destroy
   await server.api.destroy(destroyed)
   await server.end('SIGKILL')
   process.kill(recorded.inner.pid, 'SIGKILL')
-  while (isThere(recorded.outer.pid)) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => !isThere(recorded.outer.pid))
   await server.start()
   const reasons = await Promise.all(
     [killed, memory, destroyed].map(async (each) => (await server.api.gone(each)).reason),
@@ -158,7 +159,7 @@ test('a server starts where the sessions were killed with their cgroups, as with
   assert.ok(recorded)
   await server.end('SIGKILL')
   process.kill(recorded.inner.pid, 'SIGKILL')
-  while (isThere(recorded.outer.pid)) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => !isThere(recorded.outer.pid))
   for (const { dir } of recorded.cgroups) rmdirSync(dir)
   await server.start()
   assert.equal((await server.api.gone(kernel)).reason, 'server-shutdown')
@@ -173,7 +174,7 @@ test('SIGTERM leaves sessions to the next server: who waits is told, code goes o
   )
   assert.equal((await events.next()).value?.type, 'started')
   const waiting = server.api.call<Problem>('POST', `/v1/kernel/${kernel}`, { code: 'x', codeId: 'behind' })
-  while ((await server.api.info(kernel)).numQueriesExecuted < 3) await new Promise(setImmediate)
+  await until(async () => (await server.api.info(kernel)).numQueriesExecuted === 3)
   const stopped = server.end('SIGTERM')
   const seen: number[] = [1]
   for await (const event of events) seen.push(event.id)

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test'
 import { WebSocket } from 'ws'
 import { startServer, type TestServer } from '../support/server.ts'
 import { openTerminal } from '../support/terminal.ts'
+import { until } from '../support/until.ts'
 
 let server: TestServer
 before(async () => {
@@ -111,8 +112,7 @@ test('several terminals, each its own; a ninth is refused; a closed one makes ro
   await terminals[0]?.until((lines) => lines.some((line) => line.endsWith('sleep 987654')))
   terminals[0]?.close()
   const running = 'import subprocess\nsubprocess.run(["pgrep", "-f", "sleep 98765[4]"], stdout=-3).returncode'
-  while ((await server.run(kernel, running)).value?.['text/plain'] !== '1')
-    await new Promise((resolve) => setTimeout(resolve, 20))
+  await until(async () => (await server.run(kernel, running)).value?.['text/plain'] === '1')
   const again = await openTerminal(server, kernel)
   await again.until(prompts)
   for (const terminal of [...terminals, again]) terminal.close()

@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import { createLocalBackend } from '../../packages/server/src/backend/local/local-backend.ts'
 import { type ApiClient, createApiClient } from '../support/api-client.ts'
 import { type ServerProcess, startServerProcess } from '../support/server-process.ts'
+import { until } from '../support/until.ts'
 
 const MIB = 1024 * 1024
 /** Killing 128 processes is work for the processor. */
@@ -214,13 +215,4 @@ function listFolders(dir: string): string[] {
 
 function readSwappedOut(): string {
   return /^pswpout (\d+)$/m.exec(readFileSync('/proc/vmstat', 'utf8'))?.[1] ?? 'not told'
-}
-
-/** Polls, as cgroups notify of few changes; at most a minute. */
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const giveUpAt = performance.now() + 60_000; performance.now() < giveUpAt; ) {
-    if (await isSo()) return
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-  throw new Error('it did not come to pass within a minute')
 }

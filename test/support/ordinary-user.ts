@@ -20,7 +20,7 @@ export interface OrdinaryUser {
     args: readonly string[],
     environment?: Readonly<Record<string, string>>,
   ): ChildProcessByStdio<null, Readable, Readable>
-  /** How many processes run as this user, or as one in a namespace of theirs. */
+  /** How many processes run as this user, or as one in a namespace of theirs. One that has ended and is not reaped does not. */
   processes(): number
   remove(): Promise<void>
 }
@@ -91,7 +91,8 @@ async function removeTree(dir: string): Promise<void> {
 
 function isOf(pid: string): boolean {
   try {
-    return readFileSync(`/proc/${pid}/status`, 'utf8').includes(`\nUid:\t${UID}\t`)
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    return status.includes(`\nUid:\t${UID}\t`) && !status.includes('\nState:\tZ')
   } catch {
     return false
   }

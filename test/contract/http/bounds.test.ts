@@ -9,10 +9,11 @@ import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts
 import { BEARER, KEY, startHttp } from '../../support/http-fixture.ts'
 import { heldBytes } from '../../support/memory.ts'
 import { closing, open, readProblem, requestHead } from '../../support/raw-http.ts'
+import { until } from '../../support/until.ts'
 
 async function untilConnections(server: Server, count: number): Promise<void> {
   const connections = promisify(server.getConnections.bind(server))
-  while ((await connections()) !== count) await new Promise(setImmediate)
+  await until(async () => (await connections()) === count)
 }
 
 const FILE = '/v1/kernel/TSSJT2Z4SnmQhxjWMnJljg/files/x'
@@ -256,7 +257,7 @@ test('a body in pieces of a byte takes no more memory than one in a piece', asyn
   )
   const [served] = await once(http.server, 'request')
   await new Promise<void>((resolve) => socket.write('1\r\n \r\n'.repeat(size), () => resolve()))
-  while (served.socket.bytesRead < 6 * size) await new Promise(setImmediate)
+  await until(() => served.socket.bytesRead >= 6 * size)
   assert.ok((await heldBytes()) - before < 4_000_000)
   socket.destroy()
 })

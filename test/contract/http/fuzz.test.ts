@@ -16,6 +16,7 @@ import {
 import { BEARER, type HttpFixture, KEY, startHttp } from '../../support/http-fixture.ts'
 import { heldBytes } from '../../support/memory.ts'
 import { open, type RawAnswer, readAnswer } from '../../support/raw-http.ts'
+import { until } from '../../support/until.ts'
 
 const SEED = Number(process.env.FAST_CHECK_SEED ?? Date.now() % 2 ** 31)
 const REQUESTS = 10_000
@@ -138,10 +139,10 @@ test(`nothing that can be sent makes a 5xx, a hang, a leak or an answer that is 
       for (const { kernelId } of JSON.parse(list.text).kernels)
         await send({ method: 'DELETE', target: `/v1/kernel/${kernelId}`, headers, body: Buffer.alloc(0) })
     }
-    // A sandbox that no listing tells of would be waited for until the test is over its time.
-    while (http.backend.live.size > 0) await new Promise(setImmediate)
+    // Not so for a sandbox that no listing tells of.
+    await until(() => http.backend.live.size === 0)
     socket?.destroy()
-    while ((await connections()) > 0) await new Promise(setImmediate)
+    await until(async () => (await connections()) === 0)
     return { bytes: await heldBytes(), resources: process.getActiveResourcesInfo().length }
   }
 

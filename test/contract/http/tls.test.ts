@@ -10,6 +10,7 @@ import { openCertificate } from '../../../packages/server/src/http/certificate.t
 import type { Sessions } from '../../../packages/server/src/sessions/sessions.ts'
 import { type CertificateFolder, createCertificate } from '../../support/certificates.ts'
 import { BEARER, type HttpFixture, startHttp } from '../../support/http-fixture.ts'
+import { until } from '../../support/until.ts'
 
 const silent = pino({ level: 'silent' })
 
@@ -39,9 +40,7 @@ async function start(t: TestContext, folder: CertificateFolder) {
     following.close()
     await http.close()
   })
-  const logged = async (text: string): Promise<void> => {
-    while (!log.some((line) => line.includes(text))) await new Promise(setImmediate)
-  }
+  const logged = (text: string): Promise<void> => until(() => log.some((line) => line.includes(text)))
   return { http, changed: () => changed.promise, logged }
 }
 
@@ -146,7 +145,7 @@ test('a server that closes still answers who waits for an answer', async (t) => 
     .end()
   await asked.promise
   const closed = http.close()
-  while (http.server.listening) await new Promise(setImmediate)
+  await until(() => !http.server.listening)
   found.resolve([])
   assert.equal(await promise, 200)
   await closed

@@ -10,6 +10,7 @@ import { closeFrame, decodeFrames, type FuzzClient, fuzzClients } from '../../su
 import { BEARER, type HttpFixture, startHttp } from '../../support/http-fixture.ts'
 import { heldBytes } from '../../support/memory.ts'
 import { closing, open } from '../../support/raw-http.ts'
+import { until } from '../../support/until.ts'
 
 const SEED = Number(process.env.FAST_CHECK_SEED ?? Date.now() % 2 ** 31)
 const CLIENTS = 2000
@@ -126,7 +127,7 @@ test(`no client of a WebSocket, whatever it sends and however it leaves, harms t
     )
   const connections = promisify(http.server.getConnections.bind(http.server))
   const settle = async (): Promise<{ bytes: number; resources: number }> => {
-    while ((await connections()) > 0) await new Promise(setImmediate)
+    await until(async () => (await connections()) === 0)
     return { bytes: await heldBytes(), resources: process.getActiveResourcesInfo().length }
   }
 

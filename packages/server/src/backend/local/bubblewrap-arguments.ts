@@ -91,7 +91,9 @@ export function toBubblewrapArguments(options: BubblewrapOptions): string[] {
 
 /**
  * The sandbox's first command: sets what bubblewrap has no option for, says so on `readyFd`, and becomes
- * `argv`. POSIX `ulimit -f` counts blocks of 512 bytes. A hard limit already lower than asked for stays.
+ * `argv` when it is answered there. It ends when nobody answers: `--die-with-parent` does nothing about a server
+ * that was killed before it took effect in here, and the descriptors of one that is being killed may outlive its
+ * main thread. POSIX `ulimit -f` counts blocks of 512 bytes. A hard limit already lower than asked for stays.
  */
 export function toFirstCommand(
   argv: readonly string[],
@@ -101,7 +103,7 @@ export function toFirstCommand(
   const script = [
     ...(limits ? toUlimits(limits) : []),
     '[ -x "$1" ] || { echo "$1 cannot be run in the sandbox" >&2; exit 127; }',
-    `echo ready >&${readyFd}`,
+    `echo ready >&${readyFd} && read -r go <&${readyFd} || exit 1`,
     `exec "$@" 2>/dev/null ${readyFd}>&- ${unusedFd}>&-`,
   ]
   return ['/bin/sh', '-c', script.join('\n'), 'sh', ...argv]

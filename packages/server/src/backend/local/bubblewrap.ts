@@ -134,7 +134,8 @@ async function toHeld(child: ChildProcess, args: readonly string[]): Promise<Hel
   argsPipe.on('error', () => {}) // It died; its exit tells.
   const stderr = readBounded(child.stderr, STDERR_BYTES, () => false)
   const info = readBounded(pipes[INFO_FD], INFO_BYTES, (text) => text.includes('}'))
-  const ready = readBounded(pipes[READY_FD], INFO_BYTES, (text) => text.includes('\n'))
+  const readyPipe = pipes[READY_FD] as Duplex
+  const ready = readBounded(readyPipe, INFO_BYTES, (text) => text.includes('\n'))
   const network = pipes[NETWORK_FD] as Duplex | null
   network?.on('error', () => {})
   void exited.then(() => {
@@ -162,12 +163,13 @@ async function toHeld(child: ChildProcess, args: readonly string[]): Promise<Hel
         )
       }
       stderr.stop()
+      readyPipe.end('go\n')
       return { innerPid }
     },
   }
 }
 
-/** Reads a stream until it ends, `isDone` says so, or `stop()`; keeps the first `maxBytes`. */
+/** What a stream says until `isDone` or its end, whichever is first, or `stop()`; of it the first `maxBytes`. */
 function readBounded(
   stream: unknown,
   maxBytes: number,
@@ -180,7 +182,7 @@ function readBounded(
     readable.setEncoding('utf8')
     readable.on('data', (chunk: string) => {
       text = (text + chunk).slice(0, maxBytes)
-      if (isDone(text)) readable.destroy()
+      if (isDone(text)) resolve(text)
     })
     readable.on('error', () => {})
     readable.once('close', () => resolve(text))

@@ -16,15 +16,22 @@ def _refuse_constant(name):
     raise ValueError(f'{name} is not JSON')
 
 
+def _refuse_object(value):
+    raise TypeError(f'{type(value).__name__} is not JSON')
+
+
 # Escaping everything beyond ASCII lets lone surrogates through and makes bytes equal characters.
-_dumps = json.JSONEncoder(separators=(',', ':'), ensure_ascii=True, allow_nan=False).encode
-_loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
+# One encoder for all messages: JSONEncoder.encode makes one for each, which takes as long as encoding a small message does.
+_chunks = json.encoder.c_make_encoder(
+    None, _refuse_object, json.encoder.encode_basestring_ascii, None, ':', ',', False, False, False,
+)
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def encode(message):
     """The JSON frame of `message`; FrameError when it is no JSON or too large."""
     try:
-        payload = _dumps(message).encode('ascii')
+        payload = ''.join(_chunks(message, 0)).encode('ascii')
     except (TypeError, ValueError, RecursionError) as problem:
         raise FrameError(f'not JSON: {problem}') from None
     length = len(payload) + 1
@@ -73,6 +80,10 @@ class FrameDecoder:
 
 def _parse(payload):
     try:
-        return _loads(payload.decode('utf-8'))
+        text = payload.decode('utf-8').strip(' \t\n\r')
+        value, end = _decoder.raw_decode(text)
+        if end != len(text):
+            raise ValueError('something stands behind it')
+        return value
     except (ValueError, RecursionError) as problem:
         raise FrameError(f'not JSON: {problem}') from None

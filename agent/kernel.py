@@ -214,10 +214,10 @@ class Kernel:
                 synced = message.get('sync') is True
                 self._pending += (synced,)
             for output in evaluator.outputs:
-                while output.owed and allowed():
+                while output.owed:
+                    if not allowed():
+                        return
                     self._emit(output, output.read())
-            if any(output.owed for output in evaluator.outputs):
-                return
             event_type, request_id, fields, synced = self._pending
             self._pending = None
             self._forward(event_type, request_id, fields)

@@ -57,7 +57,6 @@ _EVENTS = {
     'input_request': {'prompt': str, 'password': bool},
     'execute_reply': {'status': str, 'durationMs': float},
 }
-_CHOICES = {'name': ('stdout', 'stderr'), 'status': ('ok', 'error', 'interrupted')}
 
 
 class Malformed(Exception):
@@ -93,7 +92,8 @@ def _parse(message, requests):
         raise UnknownMethod(request_id, method)
     _require(isinstance(params, dict), 'params must be an object')
     for name, kind in fields.items():
-        _require(_is(params.get(name), kind), f'{method}: bad {name}')
+        if not _is(params.get(name), kind):
+            raise Malformed(f'{method}: bad {name}')
     return request_id, method, params
 
 
@@ -113,15 +113,16 @@ def parse_event(message):
             if value is None:
                 continue
             kind = kind.kind
-        _require(_is(value, kind), f'{event_type}: bad {name}')
+        if not _is(value, kind):
+            raise Malformed(f'{event_type}: bad {name}')
         fields[name] = value
-    if event_type in ('stream', 'execute_reply'):
-        choice = 'name' if event_type == 'stream' else 'status'
-        _require(fields[choice] in _CHOICES[choice], f'{event_type}: bad {choice}')
-    if event_type == 'execute_reply':
+    if event_type == 'stream':
+        _require(fields['name'] in ('stdout', 'stderr'), 'stream: bad name')
+    elif event_type == 'execute_reply':
+        _require(fields['status'] in ('ok', 'error', 'interrupted'), 'execute_reply: bad status')
         _require(0 <= fields['durationMs'] < 1e15, 'execute_reply: bad durationMs')
-    for mime in fields.get('data', ()):
-        _require(len(mime) <= MAX_MIME, f'a MIME type of {len(mime)} characters')
+    elif 'data' in fields:
+        _require(all(len(mime) <= MAX_MIME for mime in fields['data']), f'a MIME type of more than {MAX_MIME} characters')
     return event_type, request_id, fields
 
 
@@ -130,14 +131,14 @@ def _is_id(value):
 
 
 def _is(value, kind):
-    if kind == _STRING_MAP:
-        return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
-    if kind == _STRINGS:
-        return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     if kind is int:
         return type(value) is int and value >= 0
     if kind is float:
         return type(value) in (int, float)
+    if kind is _STRING_MAP:
+        return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
+    if kind is _STRINGS:
+        return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     return isinstance(value, kind)
 
 

@@ -25,6 +25,7 @@ class Output:
         self.owed = 0
         self.rest_until = 0.0
         self._decoder = _decoder('replace')
+        self._decodes = False
 
     def owe(self):
         """Notes what is in the pipe now: it was written before whatever the evaluator said last."""
@@ -46,6 +47,7 @@ class Output:
         self.owed = max(0, self.owed - len(data))
         if len(data) < SMALL_BYTES:
             self.rest()
+        self._decodes = True
         return self._decoder.decode(data)
 
     def rest(self):
@@ -54,6 +56,9 @@ class Output:
 
     def flush(self):
         """What an unfinished character left behind, as replacement characters."""
+        if not self._decodes:
+            return ''
+        self._decodes = False
         return self._decoder.decode(b'', True)
 
     def close(self):

@@ -15,18 +15,20 @@ class Poller:
 
     def wait(self, wanted, timeout):
         """Waits for any of `wanted` (descriptor -> mask); the set of those ready."""
+        masks = self._masks
         for fd, mask in wanted.items():
-            known = self._masks.get(fd)
-            if known is None:
-                self._epoll.register(fd, mask)
-            elif known != mask:
-                self._epoll.modify(fd, mask)
-            self._masks[fd] = mask
-        ready = {fd for fd, _ in self._epoll.poll(timeout)}
-        # What is not wanted for now costs nothing until something comes of it.
-        for fd in ready - wanted.keys():
-            self.forget(fd)
-        return ready & wanted.keys()
+            if masks.get(fd) != mask:
+                tell = self._epoll.modify if fd in masks else self._epoll.register
+                tell(fd, mask)
+                masks[fd] = mask
+        ready = set()
+        for fd, _ in self._epoll.poll(timeout):
+            if fd in wanted:
+                ready.add(fd)
+            else:
+                # What is not wanted for now costs nothing until something comes of it.
+                self.forget(fd)
+        return ready
 
     def forget(self, fd):
         """Must come before `fd` is closed: its number may be given out again."""

@@ -72,14 +72,14 @@ class Ring:
 
     def batch(self, after, size):
         """Frames following number `after`, at least one and about `size` bytes: (bytes, number of the last)."""
-        first = self.first_seq
+        window, first = self._window, self.next_seq - len(self._window)
+        if self._tail and after + 1 < first:
+            window, first = self._tail, self.first_seq
         start = max(after + 1 - first, 0)
-        tail = len(self._tail)
         chosen, total = [], 0
-        for index in range(start, tail + len(self._window)):
-            frame = (self._tail[index] if index < tail else self._window[index - tail])[0]
-            chosen.append(frame)
-            total += len(frame)
+        for index in range(start, len(window)):
+            chosen.append(window[index][0])
+            total += len(chosen[-1])
             if total >= size:
                 break
         return b''.join(chosen), first + start + len(chosen) - 1

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import type { ExecutionEvent } from '@cob/protocol'
@@ -43,11 +43,18 @@ export interface RecordedSandbox {
 
 /** Of a session that a server with this data folder has recorded. */
 export function recordedSandbox(dataDir: string, kernel: string): RecordedSandbox | undefined {
-  const files = createSessionFiles(path.join(dataDir, 'sessions'))
-  const found = files.liveSessions().find(({ session }) => session.kernelId === kernel)
-  files.close()
-  // Whose description has at least that (packages/server/src/backend/local/description.ts).
-  return found?.session.sandbox as RecordedSandbox | undefined
+  // Of a copy: whoever opens the files themselves may write to them.
+  const copy = mkdtempSync(path.join(tmpdir(), 'cob-recorded-'))
+  try {
+    cpSync(path.join(dataDir, 'sessions'), copy, { recursive: true })
+    const files = createSessionFiles(copy)
+    const found = files.liveSessions().find(({ session }) => session.kernelId === kernel)
+    files.close()
+    // Whose description has at least that (packages/server/src/backend/local/description.ts).
+    return found?.session.sandbox as RecordedSandbox | undefined
+  } finally {
+    rmSync(copy, { recursive: true })
+  }
 }
 
 /** `wrapper`: a command that runs the server. */

@@ -7,7 +7,11 @@ const POLL_MS = 5
  * and not the loop, which would keep its process.
  */
 export async function until(isSo: () => boolean | Promise<boolean>, withinMs = 60_000): Promise<void> {
-  for (const giveUpAt = performance.now() + withinMs; !(await isSo()); await delay(POLL_MS)) {
-    if (performance.now() > giveUpAt) throw new Error(`not so within ${withinMs} ms: ${isSo}`)
+  const late = Promise.withResolvers<never>()
+  const timer = setTimeout(() => late.reject(new Error(`not so within ${withinMs} ms: ${isSo}`)), withinMs)
+  try {
+    while (!(await Promise.race([isSo(), late.promise]))) await delay(POLL_MS)
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  fchmodSync,
   fstatSync,
   openSync,
   readFileSync,
@@ -51,12 +52,16 @@ interface Place {
   readonly length: number
 }
 
-/** Opens the file, mode 0600, with its records; makes one that is not there. Throws the error of the system. */
+/**
+ * Opens the file, with its records; makes one that is not there. Its mode is 0600 then, and where there is room for a copy only what counts
+ * is in it. Throws the error of the system.
+ */
 export function openRecordFile(file: string): { file: RecordFile; records: Records } {
   // Of a process that did not come to the end of it.
   rmSync(file + COPY_SUFFIX, { force: true })
   const fd = openSync(file, O_RDWR | O_APPEND | O_CREAT, 0o600)
   try {
+    fchmodSync(fd, 0o600)
     const bytes = readFileSync(fd)
     const places = new Places()
     for (let at = 0; at < bytes.length; ) {
@@ -119,16 +124,20 @@ function toRecordFile(file: string, fd: number, size: number, places: Places): R
     return { at: size - bytes.length, length: bytes.length }
   }
   /** What was written is there, whether there is room for a copy or not. */
-  const tidy = (): void => {
-    if (size - places.bytes <= places.bytes + mayWaste) return
+  const isTidied = (): boolean => {
     try {
       copyWhatCounts()
-      mayWaste = MAX_WASTE
+      return true
     } catch {
-      mayWaste += MAX_WASTE
+      return false
     }
   }
+  const tidy = (): void => {
+    if (size - places.bytes <= places.bytes + mayWaste) return
+    mayWaste = isTidied() ? MAX_WASTE : mayWaste + MAX_WASTE
+  }
 
+  if (size > places.bytes) isTidied()
   const names = (group: string): string[] => [...(places.groups.get(group)?.keys() ?? [])]
   return {
     has: (group) => places.groups.has(group),

@@ -39,6 +39,7 @@ export function createSessionFiles(folder: string): SessionFiles {
   }
   /** Anew, to find out what is in them. */
   const open = (): Records[] => {
+    if (isClosed) throw new Error('the sessions are closed')
     closeAll()
     const opened: ReturnType<typeof openRecordFile>[] = []
     try {
@@ -56,7 +57,6 @@ export function createSessionFiles(folder: string): SessionFiles {
   }
   /** Ids are random. */
   const fileOf = (kernelId: string): RecordFile => {
-    if (isClosed) throw new Error('the sessions are closed')
     if (files.length === 0) open()
     const file = files[kernelId.charCodeAt(0) % FILES]
     if (!file) throw new Error('a session must have an id')

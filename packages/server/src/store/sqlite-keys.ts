@@ -25,17 +25,10 @@ export function createSqliteKeys(db: DatabaseSync, vault: Vault): KeyStore {
 
   const cached = new Map<string, Key>()
   let version: unknown
-  let isCurrent = false
-  /** Asks once in a turn of the event loop: a request asks several times, and requests arrive together. */
   const forgetOthers = (): void => {
-    if (isCurrent) return
     const current = dataVersion.get()?.data_version
-    if (current !== version) cached.clear()
+    if (current !== version || cached.size >= MAX_CACHED) cached.clear()
     version = current
-    isCurrent = true
-    setImmediate(() => {
-      isCurrent = false
-    })
   }
 
   const toRow = (key: Key) =>
@@ -93,12 +86,9 @@ export function createSqliteKeys(db: DatabaseSync, vault: Vault): KeyStore {
     addKey: (key) => durably(() => void insert.run(...toRow(key))),
     findKey(accessKey) {
       forgetOthers()
-      const known = cached.get(accessKey)
-      if (known) return known
-      const found = read(accessKey)
-      if (cached.size >= MAX_CACHED) cached.clear()
-      if (found) cached.set(accessKey, found)
-      return found
+      const known = cached.get(accessKey) ?? read(accessKey)
+      if (known) cached.set(accessKey, known)
+      return known
     },
     listKeys: () => selectAll.all().map(toKey),
     changeKey: (accessKey, change) =>

@@ -22,6 +22,7 @@ const FIRST_FILE_FD = 8
 
 const STDERR_BYTES = 4096
 const INFO_BYTES = 4096
+const LAST_WORDS_MS = 200
 
 /** A bubblewrap process that waits for its arguments: it has made no namespace and run nothing yet. */
 export interface HeldBubblewrap {
@@ -141,6 +142,10 @@ async function toHeld(child: ChildProcess, args: readonly string[]): Promise<Hel
   void exited.then(() => {
     argsPipe.destroy()
     network?.destroy()
+    // A child that it has not let go yet waits for ever, and its pipes do not end; what was said has been read by then.
+    setTimeout(() => {
+      for (const pipe of [stderr, info, ready]) pipe.stop()
+    }, LAST_WORDS_MS).unref()
   })
   return {
     pid,
@@ -155,7 +160,9 @@ async function toHeld(child: ChildProcess, args: readonly string[]): Promise<Hel
       argsPipe.end(args.map((arg) => `${arg}\0`).join(''))
       const [infoText, readyText] = await Promise.all([info.text, ready.text])
       const innerPid = Number(/"child-pid":\s*(\d+)/.exec(infoText)?.[1])
-      if (readyText === '' || !Number.isInteger(innerPid)) {
+      const hasEnded = child.exitCode !== null || child.signalCode !== null
+      if (readyText === '' || !Number.isInteger(innerPid) || hasEnded) {
+        ready.stop()
         await exited
         const said = (await stderr.text).trim()
         throw new Error(

@@ -199,15 +199,16 @@ result = '\\n'.join(texts)`),
       assert.equal(await run('result = 1 + 1'), 2)
     }))
 
-  test('limits of a process hold: no core dumps, bounded descriptors and file size', () =>
+  test('limits of a process hold: no core dumps, bounded descriptors, file size and number of processes', () =>
     withAgent(async (run) => {
       const limits = await run(
-        'import resource as r; result = [r.getrlimit(each) for each in (r.RLIMIT_CORE, r.RLIMIT_NOFILE, r.RLIMIT_FSIZE)]',
+        'import resource as r; result = [r.getrlimit(each) for each in (r.RLIMIT_CORE, r.RLIMIT_NOFILE, r.RLIMIT_FSIZE, r.RLIMIT_NPROC)]',
       )
       assert.deepEqual(limits, [
         [0, 0],
         [1024, 4096],
         [1024 * MIB, 1024 * MIB],
+        [128, 128],
       ])
     }))
 

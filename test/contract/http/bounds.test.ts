@@ -78,6 +78,23 @@ test('a connection nobody uses is closed', async (t) => {
   await closed
 })
 
+test('what came while the whole process stood still is answered, however long that was', async (t) => {
+  const hasty = await startHttp({ bounds: { keepAliveMs: 20 } })
+  t.after(() => hasty.close())
+  const { server } = hasty
+  // Node adds that.
+  Object.assign(server, { keepAliveTimeoutBuffer: 20 })
+  const socket = open(hasty)
+  for (const standsStillMs of [0, 200, 200]) {
+    socket.write(requestHead(hasty, 'GET /v1'))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, standsStillMs)
+    assert.equal((await readProblem(socket)).status, 200)
+  }
+  const closed = closing(socket)
+  socket.on('end', () => socket.end())
+  await closed
+})
+
 test('a client that does not read its answer does not keep it', async (t) => {
   const sessions = { list: () => ['x'.repeat(30_000_000)] }
   // Only the list is asked for.

@@ -50,6 +50,13 @@ export const CONNECTION_BOUNDS: ConnectionBounds = {
 export function boundConnections(app: FastifyInstance, bounds: ConnectionBounds): void {
   const { server } = app
   server.maxConnections = Math.min(bounds.maxConnections, Math.floor(maxDescriptors() / 2))
+  // When all of this process has stood still, with its machine perhaps, what clients sent meanwhile is read after timers have been looked at.
+  server.on('timeout', (socket) => {
+    const { bytesRead } = socket
+    setImmediate(() => {
+      if (socket.bytesRead === bytesRead) socket.destroy()
+    })
+  })
   // An expectation that means nothing here is no reason to refuse (RFC 9110, 10.1.1).
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
 

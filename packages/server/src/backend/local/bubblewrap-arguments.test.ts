@@ -10,8 +10,12 @@ const READY_FD = 6
 
 /** Runs the first command of a sandbox that is to say `agent`, up to where it waits for an answer. */
 async function startFirst() {
-  const limits = { openFilesSoft: 64, openFilesHard: 128, fileBytes: 4096 }
-  const script = 'echo "agent $(ulimit -n) $(ulimit -Hn)"; [ -e /proc/self/fd/6 ] || echo alone'
+  const limits = { openFilesSoft: 64, openFilesHard: 128, fileBytes: 4096, processes: 30_000 }
+  const script = [
+    'echo "agent $(ulimit -n) $(ulimit -Hn)"',
+    '[ -e /proc/self/fd/6 ] || echo alone',
+    'grep -o "^Max processes *30000 *30000" /proc/self/limits | tr -s " "',
+  ].join('\n')
   const [command = '', ...args] = toFirstCommand(['/bin/sh', '-c', script], limits, {
     readyFd: READY_FD,
     unusedFd: 7,
@@ -28,7 +32,7 @@ async function startFirst() {
 test('the first command has its limits, and becomes the agent when it is answered', async () => {
   const { ready, outcome } = await startFirst()
   ready.end('go\n')
-  assert.deepEqual(await outcome, ['agent 64 128\nalone\n', 0])
+  assert.deepEqual(await outcome, ['agent 64 128\nalone\nMax processes 30000 30000\n', 0])
 })
 
 test('the first command ends, and no agent starts, when the server ends before it answers', async () => {

@@ -16,6 +16,11 @@ export interface ProcessLimits {
   readonly openFilesSoft: number
   readonly openFilesHard: number
   readonly fileBytes: number
+  /**
+   * Of one user id, so only where a sandbox has one of its own. Its cgroup holds it to as many, but late: whoever is refused there has been
+   * copied by then, and the locks on the pages of libc that a fork bomb takes again and again are those the server needs to make a process.
+   */
+  readonly processes?: number | undefined
 }
 
 export interface BubblewrapOptions {
@@ -113,6 +118,10 @@ function toUlimits(limits: ProcessLimits): string[] {
   return [
     'ulimit -c 0',
     `ulimit -f ${Math.ceil(limits.fileBytes / 512)} 2>/dev/null`,
+    // dash calls it -p, bash -u.
+    ...(limits.processes === undefined
+      ? []
+      : [`{ ulimit -p ${limits.processes} || ulimit -u ${limits.processes}; } 2>/dev/null`]),
     // In this order: soft <= hard at every moment.
     `ulimit -S -n ${limits.openFilesSoft} 2>/dev/null`,
     `ulimit -H -n ${limits.openFilesHard} 2>/dev/null`,

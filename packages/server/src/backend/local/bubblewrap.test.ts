@@ -34,6 +34,7 @@ function spawnInstead(script: string): Promise<HeldBubblewrap> {
     network: 'none',
     listeningFd: 0,
     uid: undefined,
+    processes: 1,
   })
 }
 

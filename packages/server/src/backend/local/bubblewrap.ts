@@ -65,6 +65,8 @@ export async function spawnBubblewrap(
     readonly network: Network
     readonly listeningFd: number
     readonly uid: number | undefined
+    /** At most inside, threads too. */
+    readonly processes: number
   },
 ): Promise<HeldBubblewrap> {
   const { profile, network, uid } = options
@@ -102,7 +104,8 @@ export async function spawnBubblewrap(
       keepsNetwork: network === 'egress',
       without,
     })
-    const processLimits = without.has('resource-limits') ? undefined : host.processLimits
+    const processes = uid === undefined ? undefined : options.processes
+    const processLimits = without.has('resource-limits') ? undefined : { ...host.processLimits, processes }
     const first = toFirstCommand(profile.argv, processLimits, { readyFd: READY_FD, unusedFd: NETWORK_FD })
     const bubblewrap = [host.bwrapPath, '--args', String(ARGS_FD), '--', ...first]
     const command = network === 'egress' ? inNetworkNamespace(NETWORK_FD, bubblewrap) : bubblewrap

@@ -107,7 +107,14 @@ export function createLocalSandbox(host: SandboxHost, source: LocalSandboxSource
     let held: HeldBubblewrap
     try {
       assertWanted()
-      held = await spawnBubblewrap(host.bubblewrap, { profile, network, listeningFd: listening.fd, uid })
+      const { processes } = limits
+      held = await spawnBubblewrap(host.bubblewrap, {
+        profile,
+        network,
+        listeningFd: listening.fd,
+        uid,
+        processes,
+      })
     } finally {
       listening.close()
     }

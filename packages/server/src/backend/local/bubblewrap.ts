@@ -104,7 +104,7 @@ export async function spawnBubblewrap(
       keepsNetwork: network === 'egress',
       without,
     })
-    const processes = uid === undefined ? undefined : options.processes
+    const processes = uid === undefined || without.has('processes-limit') ? undefined : options.processes
     const processLimits = without.has('resource-limits') ? undefined : { ...host.processLimits, processes }
     const first = toFirstCommand(profile.argv, processLimits, { readyFd: READY_FD, unusedFd: NETWORK_FD })
     const bubblewrap = [host.bwrapPath, '--args', String(ARGS_FD), '--', ...first]

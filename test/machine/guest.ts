@@ -67,7 +67,7 @@ const STAGES: readonly Stage[] = [
     isDelegated: true,
     files: SUITES,
     // Only root gives each sandbox a user id of its own; the other is slow, and no matter of users.
-    skip: `${SLOW_MACHINE}|host user ids of their own|1,000 executions`,
+    skip: `${SLOW_MACHINE}|host user id|1,000 executions`,
   },
   {
     name: 'a user with a cgroup delegated without memory',

@@ -118,7 +118,7 @@ test(`${MINUTES} min of mixed load leave nothing behind, and no answer is wrong 
     }
     await Promise.all([
       ...Array.from({ length: WORKERS }, (_, worker) => work(worker)),
-      watch(bystanders.toSorted()),
+      watch(bystanders.toSorted()).catch((error) => problems.push(describe(error))),
       watchSamples(),
     ])
     // What ended by itself is gone a moment after it has said so, and what is kept ready is made meanwhile.
@@ -138,6 +138,7 @@ test(`${MINUTES} min of mixed load leave nothing behind, and no answer is wrong 
     t.diagnostic(`growth from the second to the last quarter: ${growth.toFixed(1)} MiB`)
     assert.ok(growth < MAX_GROWTH_MIB, `the server grew by ${growth.toFixed(1)} MiB`)
   } finally {
+    if (server.log() !== '') t.diagnostic(server.log().slice(-4000))
     assert.equal(await server.end('SIGTERM'), 0)
   }
 })

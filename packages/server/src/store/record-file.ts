@@ -124,7 +124,7 @@ function toRecordFile(file: string, fd: number, size: number, places: Places): R
     return { at: size - bytes.length, length: bytes.length }
   }
   /** What was written is there, whether there is room for a copy or not. */
-  const isTidied = (): boolean => {
+  const hasCopied = (): boolean => {
     try {
       copyWhatCounts()
       return true
@@ -134,10 +134,10 @@ function toRecordFile(file: string, fd: number, size: number, places: Places): R
   }
   const tidy = (): void => {
     if (size - places.bytes <= places.bytes + mayWaste) return
-    mayWaste = isTidied() ? MAX_WASTE : mayWaste + MAX_WASTE
+    mayWaste = hasCopied() ? MAX_WASTE : mayWaste + MAX_WASTE
   }
 
-  if (size > places.bytes) isTidied()
+  if (size > places.bytes) hasCopied()
   const names = (group: string): string[] => [...(places.groups.get(group)?.keys() ?? [])]
   return {
     has: (group) => places.groups.has(group),

@@ -23,6 +23,7 @@ async function startFirst() {
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'inherit', ...Array.from({ length: READY_FD - 2 }, () => 'pipe' as const)],
   })
+  // Both are pipes, as asked for above; Node's type does not follow that.
   const outcome = Promise.all([text(child.stdout as Duplex), once(child, 'exit').then(([status]) => status)])
   const ready = (child.stdio as readonly unknown[])[READY_FD] as Duplex
   assert.equal(String(await once(ready, 'data')), 'ready\n')
